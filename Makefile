@@ -1,0 +1,96 @@
+# dnnsplit. `make help` lists the targets.
+
+GO        ?= go
+ORT_VER   := 1.30.0
+ORT_DIR   := .ort
+ORT_LIB   ?= $(CURDIR)/$(ORT_DIR)/libonnxruntime.so.1
+TOOLS     := $(CURDIR)/.tools
+MODELS    ?= testdata/models
+GRAPHS    ?= testdata/graphs
+
+# Versions of the tools that `make check` and `make generate` install into .tools/.
+STATICCHECK_VER   := v0.8.2
+GOLANGCI_VER      := v2.15.0
+GOFUMPT_VER       := v0.12.0
+PROTOC_GEN_GO_VER := v1.36.12
+
+export ONNXRUNTIME_LIB := $(ORT_LIB)
+
+.DEFAULT_GOAL := build
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## build bin/dnnsplit
+	$(GO) build -o bin/dnnsplit ./compiler/cmd/dnnsplit
+
+.PHONY: test
+test: $(ORT_LIB) ## run all tests; fetches ONNX Runtime into .ort/ first
+	$(GO) vet ./...
+	DNNSPLIT_REQUIRE_ORT=1 $(GO) test -timeout 14m ./...
+	CGO_ENABLED=0 $(GO) build -o /dev/null ./compiler/cmd/dnnsplit
+
+.PHONY: race
+race: $(ORT_LIB) ## run all tests with the race detector
+	DNNSPLIT_REQUIRE_ORT=1 $(GO) test -race -timeout 40m ./...
+
+# The official library inside the npm package; only that file is unpacked.
+$(CURDIR)/$(ORT_DIR)/libonnxruntime.so.1:
+	@command -v npm >/dev/null || { echo "make: npm is needed to fetch ONNX Runtime $(ORT_VER); install it, or set ORT_LIB=/path/to/libonnxruntime.so" >&2; exit 1; }
+	mkdir -p $(ORT_DIR)
+	cd $(ORT_DIR) && npm pack --silent onnxruntime-node@$(ORT_VER) >/dev/null
+	cd $(ORT_DIR) && tar -xzf onnxruntime-node-$(ORT_VER).tgz --strip-components=5 package/bin/napi-v6/linux/$(ORT_ARCH)/libonnxruntime.so.1
+	rm $(ORT_DIR)/onnxruntime-node-$(ORT_VER).tgz
+	@test -s $@ || { echo "make: ONNX Runtime could not be fetched" >&2; exit 1; }
+
+ORT_ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
+
+.PHONY: ort
+ort: $(ORT_LIB) ## fetch ONNX Runtime into .ort/
+
+.PHONY: lint
+lint: $(TOOLS)/staticcheck $(TOOLS)/golangci-lint $(TOOLS)/gofumpt ## gofumpt, staticcheck, golangci-lint
+	@out=$$(git ls-files '*.go' | grep -v '\.pb\.go$$' | xargs $(TOOLS)/gofumpt -l); test -z "$$out" || { echo "gofumpt would change:"; echo "$$out"; exit 1; }
+	$(TOOLS)/staticcheck ./...
+	$(TOOLS)/golangci-lint run
+
+.PHONY: check
+check: lint race ## what a change must pass: lint, race, tidy, generate, clean tree
+	$(GO) mod tidy
+	$(MAKE) generate
+	git diff --exit-code
+
+.PHONY: generate
+generate: $(TOOLS)/protoc-gen-go ## regenerate bindings and testdata models (needs protoc)
+	cd frontend/onnxpb && PATH=$(TOOLS):$$PATH protoc --go_out=. --go_opt=paths=source_relative onnx.proto
+	$(GO) run ./frontend/onnxtest/gen -o testdata/models/squeezenet1_1.onnx squeezenet1_1
+
+.PHONY: golden
+golden: ## rewrite golden files from what the code does now
+	$(GO) test ./compiler/... ./profiles/... -run 'Golden|Script' -update
+
+.PHONY: corpus
+corpus: build $(ORT_LIB) ## split and verify every model in MODELS=DIR; prints a table
+	$(GO) run ./compiler/cmd/corpus -models $(MODELS) -devices profiles
+
+.PHONY: bench-placement
+bench-placement: ## place every graph in GRAPHS=DIR; prints a table against best known values
+	$(GO) run ./passes/bench -graphs $(GRAPHS)
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (default 60s)
+	@for f in $$(grep -rlE '^func Fuzz' --include=*_test.go . ); do \
+	  for t in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$f | sed 's/func //'); do \
+	    echo "== $$t ($$(dirname $$f))"; $(GO) test -run '^$$' -fuzz "^$$t$$" -fuzztime $(or $(FUZZTIME),60s) $$(dirname $$f) || exit 1; \
+	  done; done
+
+$(TOOLS)/staticcheck:
+	GOBIN=$(TOOLS) $(GO) install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VER)
+$(TOOLS)/golangci-lint:
+	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VER)
+$(TOOLS)/gofumpt:
+	GOBIN=$(TOOLS) $(GO) install mvdan.cc/gofumpt@$(GOFUMPT_VER)
+$(TOOLS)/protoc-gen-go:
+	GOBIN=$(TOOLS) $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go@$(PROTOC_GEN_GO_VER)
