@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/dnnsplit/dnnsplit/compiler"
+	"github.com/dnnsplit/dnnsplit/compiler/ir"
+)
+
+// The types below are pflag.Values: they refuse bad text while the command line
+// is read, so that it is a usage error.
+
+// shapeFlag collects --shape DIM=N and --shape INPUT=1,3,224,224.
+type shapeFlag struct {
+	dims   map[string]int64
+	inputs map[string][]int64
+}
+
+func (f *shapeFlag) String() string { return "" }
+func (f *shapeFlag) Type() string   { return "NAME=N[,N...]" }
+
+func (f *shapeFlag) Set(text string) error {
+	// Names may hold "=", extents cannot.
+	at := strings.LastIndex(text, "=")
+	if at <= 0 {
+		return fmt.Errorf("want DIM=N or INPUT=N,N,..., for example batch=1 or x=1,3,224,224")
+	}
+	name := text[:at]
+	parts := strings.Split(text[at+1:], ",")
+	extents := make([]int64, len(parts))
+	for i, p := range parts {
+		n, err := strconv.ParseInt(strings.TrimSpace(p), 10, 64)
+		if err != nil || n < 0 {
+			return fmt.Errorf("%q is no extent, want whole numbers of at least 0", p)
+		}
+		extents[i] = n
+	}
+	if f.dims == nil {
+		f.dims, f.inputs = map[string]int64{}, map[string][]int64{}
+	}
+	if len(extents) == 1 {
+		f.dims[name] = extents[0]
+	} else {
+		f.inputs[name] = extents
+	}
+	return nil
+}
+
+// ruleFlag collects --pin and --forbid 'REGEX=PROCESSOR'.
+type ruleFlag []compiler.Rule
+
+func (f *ruleFlag) String() string { return "" }
+func (f *ruleFlag) Type() string   { return "REGEX=PROCESSOR" }
+
+func (f *ruleFlag) Set(text string) error {
+	at := strings.LastIndex(text, "=")
+	if at <= 0 || at == len(text)-1 {
+		return fmt.Errorf("want REGEX=PROCESSOR, for example '^head/=jetson-orin-nano.gpu'")
+	}
+	*f = append(*f, compiler.Rule{Pattern: text[:at], Processor: text[at+1:]})
+	return nil
+}
+
+// submodelsFlag is --submodels N|auto.
+type submodelsFlag int
+
+func (f *submodelsFlag) Type() string { return "N|auto" }
+
+func (f *submodelsFlag) String() string {
+	if *f == compiler.Auto {
+		return "auto"
+	}
+	return strconv.Itoa(int(*f))
+}
+
+func (f *submodelsFlag) Set(text string) error {
+	if text == "auto" {
+		*f = compiler.Auto
+		return nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return fmt.Errorf("want a number of sub-models per processor, or auto")
+	}
+	if n == 0 {
+		n = compiler.Auto
+	}
+	*f = submodelsFlag(n)
+	return nil
+}
+
+// objectiveFlag is --objective latency|throughput.
+type objectiveFlag ir.Objective
+
+func (f *objectiveFlag) Type() string   { return "latency|throughput" }
+func (f *objectiveFlag) String() string { return ir.Objective(*f).String() }
+
+func (f *objectiveFlag) Set(text string) error {
+	for _, o := range []ir.Objective{ir.Latency, ir.Throughput} {
+		if text == o.String() {
+			*f = objectiveFlag(o)
+			return nil
+		}
+	}
+	return fmt.Errorf("want latency or throughput")
+}
+
+// formatFlag is --format with its choices.
+type formatFlag struct {
+	value   string
+	choices []string
+}
+
+func (f *formatFlag) Type() string   { return strings.Join(f.choices, "|") }
+func (f *formatFlag) String() string { return f.value }
+
+func (f *formatFlag) Set(text string) error {
+	for _, c := range f.choices {
+		if text == c {
+			f.value = c
+			return nil
+		}
+	}
+	return fmt.Errorf("want %s", strings.Join(f.choices, " or "))
+}

@@ -1,0 +1,69 @@
+package compiler
+
+import (
+	"time"
+
+	"github.com/dnnsplit/dnnsplit/compiler/ir"
+)
+
+// Options say what to compile and how. The zero value of a field is its default.
+type Options struct {
+	Model   string // path of the ONNX file
+	Devices string // folder of device profiles
+	Output  string // folder to write; default MODEL.split
+
+	Objective ir.Objective
+	Submodels int  // most sub-models per processor; 0: 1; Auto: no limit
+	SkipAuto  bool // do not work out what unlimited sub-models would gain
+
+	Dims   map[string]int64   // symbolic dimension → extent, for costing only
+	Inputs map[string][]int64 // graph input → shape, for costing only
+
+	Source, Sink string // device names; "": as the fleet says
+
+	Pins    []Rule   // nodes that must run on a processor
+	Forbids []Rule   // nodes that must not run on a processor
+	Same    []string // patterns; the nodes that match one share a processor
+	Reuse   string   // manifest of an earlier bundle whose placement is kept
+
+	TimeLimit time.Duration // 0: the search ends at deterministic points only
+	Seed      uint64
+	Workers   int // goroutines of the search; 0: one a core. Never changes the result
+
+	Force bool // replace an output folder that is no bundle
+
+	Progress func(Progress) // called from one goroutine at a time; may be nil
+}
+
+// Auto as Options.Submodels lets every processor have as many sub-models as pay.
+const Auto = -1
+
+// Rule binds the nodes whose name matches a regular expression to a processor.
+type Rule struct {
+	Pattern   string // Go syntax, unanchored
+	Processor string
+}
+
+// Progress says where a compilation is.
+type Progress struct {
+	Stage string  // "read", "shapes", "place", "write", ...
+	Done  float64 // share of the stage in [0,1]; negative if unknown
+	Note  string  // best latency so far, rate, ...
+}
+
+func (o *Options) progress(stage string, done float64, note string) {
+	if o.Progress != nil {
+		o.Progress(Progress{stage, done, note})
+	}
+}
+
+// submodels translates the option to the convention of ir.Problem.
+func (o *Options) submodels() int {
+	switch {
+	case o.Submodels == Auto:
+		return 0
+	case o.Submodels <= 0:
+		return 1
+	}
+	return o.Submodels
+}

@@ -1,0 +1,192 @@
+package frontend
+
+import (
+	"context"
+	"math"
+	"strings"
+
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
+	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/frontend/onnxfile"
+	"github.com/dnnsplit/dnnsplit/frontend/onnxpb"
+	"github.com/dnnsplit/dnnsplit/frontend/shape"
+	"github.com/dnnsplit/dnnsplit/frontend/work"
+)
+
+// Analysis is what the front end knows of a model before any hardware: which
+// nodes run, in which order, what they read, hold and do. It is immutable.
+type Analysis struct {
+	File   string
+	Shapes *shape.Result
+	Nodes  []NodeInfo // the nodes that run, in topological order
+	// Constant and Dead count the nodes of the main graph that do not run: those
+	// that depend on stored values only, and those no graph output depends on.
+	Constant, Dead int
+	Notes          []string
+
+	s     *structure
+	roles []role
+}
+
+// NodeInfo describes a node that runs.
+type NodeInfo struct {
+	Index     int32  // in the model's node list
+	Name      string // unique, valid UTF-8, not empty: the node's own name wherever that is all three
+	Op        string // "domain::Type" outside the standard domain
+	Domain    string // "" for ai.onnx
+	Type      string // operator without its domain
+	Work      work.Work
+	Signature string
+	Atomic    bool // holds nested graphs or calls a function: never cut inside
+
+	proto *onnxpb.NodeProto
+}
+
+// Analyze resolves the model's names, classifies its nodes, infers shapes and
+// counts work. Errors are diag.Error or diag.List.
+func Analyze(ctx context.Context, m *onnxfile.Model, o shape.Options) (*Analysis, error) {
+	s, err := resolve(m.Path, m.Proto)
+	if err != nil {
+		return nil, err
+	}
+	shapes, err := shape.Infer(ctx, m, o)
+	if err != nil {
+		return nil, err
+	}
+	a := &Analysis{File: m.Path, Shapes: shapes, s: s, roles: s.classify()}
+	var deadNodes []string
+	name := newNamer()
+	for _, i := range s.order {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		switch a.roles[i] {
+		case constant:
+			a.Constant++
+			continue
+		case dead:
+			a.Dead++
+			deadNodes = append(deadNodes, nodeLabel(s.graph, int(i)))
+			continue
+		}
+		n := s.graph.GetNode()[i]
+		info := NodeInfo{
+			Index: i, Name: name.unique(n.GetName(), nodeLabel(s.graph, int(i))),
+			Domain: domainOf(n.GetDomain()), Type: n.GetOpType(),
+			Work: work.Of(shapes.Main(), n), Signature: work.Signature(shapes.Main(), n),
+			Atomic: len(bodies(n)) > 0 || s.functions[keyOf(n)] != nil,
+			proto:  n,
+		}
+		info.Op = info.Type
+		if info.Domain != "" {
+			info.Op = info.Domain + "::" + info.Type
+		}
+		a.Nodes = append(a.Nodes, info)
+	}
+	for _, n := range shapes.Notes() {
+		a.Notes = append(a.Notes, n.String())
+	}
+	a.noteUnsized()
+	if len(deadNodes) > 0 {
+		a.Notes = append(a.Notes, plural(len(deadNodes), "node is", "nodes are")+" left out because no graph output depends on them: "+listSome(deadNodes))
+	}
+	return a, nil
+}
+
+// noteUnsized names the operators that work cannot size.
+func (a *Analysis) noteUnsized() {
+	var ops []string
+	seen := map[string]bool{}
+	for _, n := range a.Nodes {
+		if !n.Work.Known && !seen[n.Op] {
+			seen[n.Op] = true
+			ops = append(ops, n.Op)
+		}
+	}
+	if len(ops) > 0 {
+		a.Notes = append(a.Notes, "the work of these operators is not known and counts as one operation for each output element: "+listSome(ops))
+	}
+}
+
+// namer hands out names that are unique and valid UTF-8.
+type namer struct{ used map[string]bool }
+
+func newNamer() *namer { return &namer{map[string]bool{}} }
+
+// unique returns want if it is free, else fallback, else fallback with a number.
+func (n *namer) unique(want, fallback string) string {
+	if want != "" && !n.used[want] && strings.ToValidUTF8(want, "") == want {
+		n.used[want] = true
+		return want
+	}
+	base := strings.ToValidUTF8(fallback, "�")
+	name := base
+	for i := 2; n.used[name]; i++ {
+		name = base + "~" + itoa(i)
+	}
+	n.used[name] = true
+	return name
+}
+
+// value is what the sizes of a value are for costs; every value that a placed
+// node touches is known to the shapes.
+func (a *Analysis) value(name string) shape.Value {
+	v, ok := a.Shapes.Of(name)
+	if !ok {
+		diag.Bugf("shape inference does not know value %q", name)
+	}
+	return v
+}
+
+// nestedBytes is the size of the tensors stored inside the attributes of a node,
+// at any depth, and of the functions it calls: weights that come with the node.
+func nestedBytes(m *onnxfile.Model, n *onnxpb.NodeProto) int64 {
+	var total int64
+	add := func(t *onnxpb.TensorProto) {
+		if t == nil {
+			return
+		}
+		size, ok := ir.Elements(t.GetDims())
+		if ok {
+			size, ok = ir.StoredBytes(ir.ElemType(t.GetDataType()), size)
+		}
+		if info := m.Tensor(t); info != nil && (!ok || size == 0) {
+			size = info.Data.Len()
+		}
+		total = saturate(total, size)
+	}
+	addSparse := func(t *onnxpb.SparseTensorProto) {
+		add(t.GetValues())
+		add(t.GetIndices())
+	}
+	walkNodes([]*onnxpb.NodeProto{n}, func(n *onnxpb.NodeProto) {
+		for _, at := range n.GetAttribute() {
+			add(at.T)
+			for _, t := range at.GetTensors() {
+				add(t)
+			}
+			if at.SparseTensor != nil {
+				addSparse(at.SparseTensor)
+			}
+			for _, t := range at.GetSparseTensors() {
+				addSparse(t)
+			}
+		}
+		for _, body := range bodies(n) {
+			for _, t := range body.GetInitializer() {
+				add(t)
+			}
+			for _, t := range body.GetSparseInitializer() {
+				addSparse(t)
+			}
+		}
+	})
+	return total
+}
+
+func saturate(a, b int64) int64 {
+	if b > math.MaxInt64-a {
+		return math.MaxInt64
+	}
+	return a + b
+}
