@@ -17,7 +17,24 @@ type Builder struct {
 	produced []bool   // by ValueID: some node or the caller has made it
 	reader   []NodeID // by ValueID: the last node that listed it as an input
 	holder   []NodeID // by WeightID: the last node that listed it
+	unique   bool     // names are known to be unique: do not keep the maps
 	err      error
+}
+
+// Grow makes room for that many nodes, values and weights.
+func (b *Builder) Grow(nodes, values, weights int) {
+	g := &b.g
+	g.nodeName, g.nodeOp = slices.Grow(g.nodeName, nodes), slices.Grow(g.nodeOp, nodes)
+	g.group, g.replicable = slices.Grow(g.group, nodes), slices.Grow(g.replicable, nodes)
+	for _, t := range []*[]int32{&g.inputs.start, &g.outputs.start, &g.weights.start} {
+		*t = slices.Grow(*t, nodes)
+	}
+	g.valueName, g.producer = slices.Grow(g.valueName, values), slices.Grow(g.producer, values)
+	g.bytes, g.resident = slices.Grow(g.bytes, values), slices.Grow(g.resident, values)
+	g.graphInput, g.graphOutput = slices.Grow(g.graphInput, values), slices.Grow(g.graphOutput, values)
+	b.produced, b.reader = slices.Grow(b.produced, values), slices.Grow(b.reader, values)
+	g.weightName, g.weightBytes = slices.Grow(g.weightName, weights), slices.Grow(g.weightBytes, weights)
+	b.holder = slices.Grow(b.holder, weights)
 }
 
 // NewBuilder starts an empty graph.
@@ -67,7 +84,9 @@ func (b *Builder) Value(v Value) ValueID {
 	case v.Bytes < 0 || v.ResidentBytes < 0:
 		b.fail("value %q: its size is negative", v.Name)
 	}
-	b.values[v.Name] = id
+	if !b.unique {
+		b.values[v.Name] = id
+	}
 	g := &b.g
 	g.valueName = append(g.valueName, v.Name)
 	g.bytes = append(g.bytes, v.Bytes)
@@ -97,7 +116,9 @@ func (b *Builder) Weight(name string, bytes int64) WeightID {
 	case bytes < 0:
 		b.fail("weight %q: its size is negative", name)
 	}
-	b.weights[name] = id
+	if !b.unique {
+		b.weights[name] = id
+	}
 	b.g.weightName = append(b.g.weightName, name)
 	b.g.weightBytes = append(b.g.weightBytes, bytes)
 	b.holder = append(b.holder, NoNode)
@@ -120,7 +141,9 @@ func (b *Builder) Node(n Node) NodeID {
 	case dup:
 		b.fail("node %q: its name is used twice", n.Name)
 	}
-	b.nodes[n.Name] = id
+	if !b.unique {
+		b.nodes[n.Name] = id
+	}
 	g.nodeName = append(g.nodeName, n.Name)
 	g.nodeOp = append(g.nodeOp, n.Op)
 	g.replicable = append(g.replicable, n.Replicable)
