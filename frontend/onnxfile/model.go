@@ -24,12 +24,15 @@ type Model struct {
 	// Fields are the fields of the model message in file order, but for the
 	// graph (number 7), and GraphFields those of the graph. A graph field of
 	// number 1 is a node, 5 an initializer, and so on; the i-th field of a
-	// number is the i-th entry of the repeated field in Proto.Graph.
+	// number is the i-th entry of the repeated field in Proto.Graph. Bodies are
+	// left in the file.
 	Fields      []Field
 	GraphFields []Field
+	// GraphAt says where the graph stands: before Fields[GraphAt].
+	GraphAt int
 
 	tensors map[*onnxpb.TensorProto]*Tensor
-	closers []func() error
+	files   *files
 }
 
 // Field is one encoded field of a message, as it stands in the source or as it shall be written.
@@ -44,7 +47,7 @@ type Field struct {
 // Tensor says where the contents of a stored tensor are.
 type Tensor struct {
 	Proto *onnxpb.TensorProto // contents absent if they are large
-	Raw   Chunk               // the encoded TensorProto as it stands in the file
+	Raw   Chunk               // the encoded TensorProto as it stands in the file, contents included
 
 	// Data holds the contents: of a tensor with raw_data or external data its
 	// elements, little endian; of one with a typed field the encoding of that
@@ -56,4 +59,7 @@ type Tensor struct {
 	DataField protowire.Number
 	// External is the location, relative to the model's folder; "" unless DataField is 13.
 	External string
+
+	elems  int64 // product of dims
+	stored int64 // size in raw_data; -1 if it is not known
 }
