@@ -1,0 +1,36 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/dnnsplit/dnnsplit/compiler"
+)
+
+func printExplanation(u *ui, e *compiler.Explanation, format string) error {
+	if format == "json" {
+		return printJSON(u, e)
+	}
+	u.printf("%s (%s) is on %s, in sub-model %s\n\n", printable(e.Node), e.Op, e.Processor, e.Submodel)
+	var best float64
+	for _, c := range e.Choices {
+		if c.Chosen {
+			best = c.PlanUs
+		}
+	}
+	var rows [][]string
+	for _, c := range e.Choices {
+		row := []string{c.Processor, "-", "", "-", c.Why}
+		if c.Supported {
+			row[1], row[2] = fmt.Sprintf("%.1f", c.CostUs), c.Source
+		}
+		switch {
+		case c.Chosen:
+			row[3], row[4] = fmt.Sprintf("%.1f", c.PlanUs), "chosen"
+		case c.PlanUs > 0:
+			row[3], row[4] = fmt.Sprintf("%.1f", c.PlanUs), fmt.Sprintf("%+.1f%%", 100*(c.PlanUs/best-1))
+		}
+		rows = append(rows, row)
+	}
+	u.table([]string{"processor", "node us", "from", "best plan us", ""}, rows)
+	return nil
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/dnnsplit/dnnsplit/compiler"
+	"github.com/dnnsplit/dnnsplit/compiler/ir"
+)
+
+// printSplit prints what a split is worth and what it consists of.
+func printSplit(u *ui, r *compiler.Result) {
+	p, g, pf := r.Placement, r.Lowered.Problem.Graph, r.Lowered.Problem.Platform
+	m := &r.Bundle.Manifest
+	used := map[ir.ProcID]bool{}
+	for _, s := range p.Plan.Submodels {
+		used[s.Processor] = true
+	}
+	u.printf("%s: %d nodes in %s on %d of %d processors\n", printable(r.Options.Model), len(r.Analysis.Nodes),
+		count(len(p.Plan.Submodels), "sub-model", "sub-models"), len(used), len(pf.Processors))
+	printPlacement(u, r.Lowered.Problem, p)
+	u.printf("costs       %s of the predicted time\n\n", sourceShares(r))
+
+	var rows [][]string
+	for i, s := range p.Plan.Submodels {
+		run := p.Schedule.Runs[i]
+		nodes := len(s.Nodes)
+		if members := memberCount(r.Lowered, s.Nodes); members > 0 {
+			nodes = members
+		}
+		row := []string{
+			m.Submodels[i].ID, pf.Processors[s.Processor].Name, fmt.Sprint(nodes), fmt.Sprint(len(s.Replicas)),
+			bytesText(p.Schedule.WeightOf[i]), bytesText(p.Schedule.PeakOf[i]), ms(run.Start), ms(run.End),
+		}
+		rows = append(rows, row)
+	}
+	u.table([]string{"sub-model", "processor", "nodes", "replicas", "weights", "activations", "start ms", "end ms"}, rows)
+	if len(m.Edges) == 0 {
+		return
+	}
+	rows = nil
+	const shown = 20
+	for i, e := range m.Edges {
+		if i == shown {
+			break
+		}
+		rows = append(rows, []string{e.Tensor, fmt.Sprintf("%s[%s]", e.DType, shapeText(e.Shape)), bytesText(e.Bytes), e.From, strings.Join(e.To, ", ")})
+	}
+	u.printf("\n")
+	u.table([]string{"tensor", "type", "bytes", "from", "to"}, rows)
+	if more := len(m.Edges) - shown; more > 0 {
+		u.printf("... and %d more in manifest.json\n", more)
+	}
+	_ = g
+}
+
+// printPlacement prints the headline of a plan and what it is to be held against.
+func printPlacement(u *ui, problem *ir.Problem, p *ir.Placement) {
+	plan := p.Plan
+	name := func(b ir.Baseline) ir.Time {
+		if plan.Objective == ir.Throughput {
+			return b.Bottleneck
+		}
+		return b.Latency
+	}
+	if plan.Objective == ir.Throughput {
+		u.printf("bottleneck  %s: %.4g inferences/s; one inference takes %s\n", plan.Bottleneck, 1e12/max(float64(plan.Bottleneck), 1), plan.Latency)
+	} else {
+		u.printf("latency     %s; bottleneck %s\n", plan.Latency, plan.Bottleneck)
+	}
+	best := -1
+	for i, b := range p.Single {
+		if b.Feasible && (best < 0 || name(b) < name(p.Single[best])) {
+			best = i
+		}
+	}
+	if best >= 0 {
+		t := name(p.Single[best])
+		u.printf("one alone   %s on %s: the split is %.2f times as fast\n", t, problem.Platform.Processors[best].Name, ratio(t, plan.Value()))
+	} else {
+		u.printf("one alone   no single processor can hold the model\n")
+	}
+	for _, b := range p.Baselines {
+		if b.Feasible {
+			u.printf("%-11s %s: the split is %.2f times as fast\n", b.Name, name(b), ratio(name(b), plan.Value()))
+		} else {
+			u.printf("%-11s finds no plan\n", b.Name)
+		}
+	}
+	switch {
+	case plan.ProvenOptimal:
+		u.printf("bound       proven optimal\n")
+	default:
+		u.printf("bound       no plan can be below %s (gap %.1f%%)\n", plan.LowerBound, 100*gap(plan))
+	}
+	if p.Auto != nil {
+		u.printf("auto        %s with --submodels auto: %.2f times as fast again\n", p.Auto.Value(), ratio(plan.Value(), p.Auto.Value()))
+	}
+}
+
+// gap is how far a plan may be above the best one, as a share of the plan.
+func gap(p *ir.Plan) float64 {
+	if p.Value() <= 0 {
+		return 0
+	}
+	return float64(p.Value()-p.LowerBound) / float64(p.Value())
+}
+
+func ratio(a, b ir.Time) float64 {
+	if b <= 0 {
+		return 1
+	}
+	return float64(a) / float64(b)
+}
+
+func ms(t ir.Time) string { return fmt.Sprintf("%.3f", float64(t)/float64(ir.Millisecond)) }
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+func memberCount(l *ir.Lowered, nodes []ir.NodeID) int {
+	n := 0
+	for _, id := range nodes {
+		n += len(l.Members[id])
+	}
+	return n
+}
+
+func sourceShares(r *compiler.Result) string {
+	s := r.Bundle.Manifest.Prediction.CostSources
+	return fmt.Sprintf("measured for %.0f%%, fitted for %.0f%%, from data sheets for %.0f%%", 100*s.Measured, 100*s.Fitted, 100*s.Roofline)
+}
+
+func shapeText(dims []any) string {
+	parts := make([]string, len(dims))
+	for i, d := range dims {
+		if d == nil {
+			d = "?"
+		}
+		parts[i] = fmt.Sprint(d)
+	}
+	return strings.Join(parts, ",")
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dnnsplit/dnnsplit/compiler"
+	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// newRoot makes the command with all sub-commands. Splitting, the main job, is
+// the command itself.
+func newRoot(u *ui) *cobra.Command {
+	o := compiler.Options{}
+	var f splitFlags
+	cmd := &cobra.Command{
+		Use:   "dnnsplit MODEL.onnx --devices DIR [-o DIR]",
+		Short: "cut an ONNX model into sub-models, one per processor, so that one inference finishes early",
+		Long: `dnnsplit cuts an ONNX model into sub-models, one ONNX file per processor, so that
+one inference finishes as early as possible on the processors at hand. It writes a
+folder with the sub-models and manifest.json, which lists the tensors that travel
+between them. "Do not split" is a possible answer.`,
+		Example: `  dnnsplit model.onnx --devices profiles/            # writes model.onnx.split/
+  dnnsplit model.onnx --devices profiles/ -o out/ --shape batch=1
+  dnnsplit model.onnx --devices profiles/ --dry-run --submodels auto
+  dnnsplit model.onnx --devices profiles/ --pin '^head/=edge-server.gpu'
+  dnnsplit model.onnx --devices profiles/ --explain conv1
+  dnnsplit verify model.onnx.split`,
+		Args:          usage(oneFile("an ONNX model")),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       version(),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Model = args[0]
+			f.apply(u, &o)
+			return split(cmd, u, o, &f)
+		},
+	}
+	cmd.SetVersionTemplate("dnnsplit {{.Version}}\n")
+	fl := cmd.Flags()
+	fl.SortFlags = false
+	fl.StringVar(&o.Devices, "devices", "", "folder of device profiles (*.yaml)")
+	fl.StringVarP(&o.Output, "output", "o", "", "folder to write (default MODEL.split/)")
+	fl.BoolVar(&o.Force, "force", false, "replace the output folder even if it is not a bundle")
+	f.model(fl)
+	f.search(fl, &o)
+	fl.Var(&f.pins, "pin", "run the nodes whose name matches on this processor; repeatable")
+	fl.Var(&f.forbids, "forbid", "do not run the nodes whose name matches on this processor; repeatable")
+	fl.StringArrayVar(&o.Same, "same", nil, "keep the nodes whose name matches this `REGEX` on one processor; repeatable")
+	fl.StringVar(&o.Reuse, "reuse", "", "keep the placement of an earlier bundle, given by its `MANIFEST`")
+	fl.StringVar(&o.Source, "source", "", "`DEVICE` where inputs appear (default: as fleet.yaml says)")
+	fl.StringVar(&o.Sink, "sink", "", "`DEVICE` where outputs must arrive (default: as fleet.yaml says)")
+	fl.BoolVar(&f.dryRun, "dry-run", false, "report only, write nothing")
+	fl.StringVar(&f.explain, "explain", "", "say why `NODE` is where it is; writes nothing")
+	fl.StringVar(&f.depfile, "depfile", "", "write the files read, as a rule for Make and Ninja, to `FILE`")
+	f.output(fl)
+	if err := cmd.MarkFlagDirname("devices"); err != nil {
+		panic(err)
+	}
+	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		if errors.Is(err, pflag.ErrHelp) {
+			return err
+		}
+		return usageError{c.CommandPath(), err}
+	})
+	cmd.AddCommand(newInspect(u), newPlace(u), newVerify(u))
+	cmd.CompletionOptions.HiddenDefaultCmd = true
+	return cmd
+}
+
+// oneFile wants exactly one argument.
+func oneFile(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) == 0:
+			return fmt.Errorf("which file? give %s", what)
+		case len(args) > 1:
+			return fmt.Errorf("give one file, not %d: %q comes after %q", len(args), args[1], args[0])
+		}
+		return nil
+	}
+}
+
+// splitFlags are the flags that several commands share, before they are resolved.
+type splitFlags struct {
+	shapes    shapeFlag
+	pins      ruleFlag
+	forbids   ruleFlag
+	submodels submodelsFlag
+	objective objectiveFlag
+	format    formatFlag
+	timeLimit time.Duration
+	quiet     bool
+	dryRun    bool
+	explain   string
+	depfile   string
+}
+
+func (f *splitFlags) model(fl *pflag.FlagSet) {
+	fl.Var(&f.shapes, "shape", "extent of a symbolic dimension, or shape of an input, for costs only; repeatable")
+}
+
+func (f *splitFlags) search(fl *pflag.FlagSet, o *compiler.Options) {
+	f.submodels = 1
+	fl.Var(&f.objective, "objective", "what to minimise: the latency of one inference, or the bottleneck of many")
+	fl.Var(&f.submodels, "submodels", "most sub-models per processor")
+	fl.DurationVar(&f.timeLimit, "time-limit", 0, "stop the search after this time, for example 10s; results then depend on the machine")
+	fl.Uint64Var(&o.Seed, "seed", 0, "seed of the search")
+}
+
+func (f *splitFlags) output(fl *pflag.FlagSet) {
+	f.format = formatFlag{"text", []string{"text", "json"}}
+	fl.Var(&f.format, "format", "of the report on standard output")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no notes and no progress on standard error")
+}
+
+func (f *splitFlags) apply(u *ui, o *compiler.Options) {
+	u.quiet = f.quiet
+	o.Dims, o.Inputs = f.shapes.dims, f.shapes.inputs
+	o.Pins, o.Forbids = f.pins, f.forbids
+	o.Submodels = int(f.submodels)
+	o.Objective = ir.Objective(f.objective)
+	o.TimeLimit = f.timeLimit
+	o.Progress = u.progress
+}
+
+func split(cmd *cobra.Command, u *ui, o compiler.Options, f *splitFlags) error {
+	if o.Devices == "" {
+		return usageError{cmd.CommandPath(), errors.New("--devices is missing: name the folder of device profiles")}
+	}
+	ctx := cmd.Context()
+	r, err := compiler.Compile(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for _, n := range r.Notes {
+		u.notef("%s", n)
+	}
+	if f.explain != "" {
+		e, err := r.Explain(ctx, f.explain)
+		if err != nil {
+			return err
+		}
+		return printExplanation(u, e, f.format.value)
+	}
+	if !f.dryRun {
+		if err := r.Write(ctx); err != nil {
+			return err
+		}
+		if f.depfile != "" {
+			if err := r.WriteDepfile(f.depfile); err != nil {
+				return err
+			}
+		}
+	}
+	if f.format.value == "json" {
+		text, err := r.Bundle.Manifest.JSON()
+		if err != nil {
+			return err
+		}
+		u.printf("%s", text)
+		return nil
+	}
+	printSplit(u, r)
+	if !f.dryRun {
+		u.printf("\nwrote %s\n", r.Options.Output)
+	}
+	return nil
+}

@@ -1,0 +1,251 @@
+// Package compiler is the API of dnnsplit: it runs the stages in order.
+//
+//	load → lower → place → emit
+//
+// Compile splits a model; Inspect stops before placement; PlaceGraph places an
+// execution graph that is not ONNX. Everything else of this module may change freely.
+package compiler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+
+	"github.com/dnnsplit/dnnsplit/backend"
+	"github.com/dnnsplit/dnnsplit/backend/report"
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
+	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/frontend"
+	"github.com/dnnsplit/dnnsplit/frontend/onnxfile"
+	"github.com/dnnsplit/dnnsplit/frontend/shape"
+	"github.com/dnnsplit/dnnsplit/passes"
+	"github.com/dnnsplit/dnnsplit/profiles"
+)
+
+// Result is a compiled model. Close it when done with it.
+type Result struct {
+	Options   Options
+	Fleet     *profiles.Fleet
+	Analysis  *frontend.Analysis
+	Lowered   *ir.Lowered
+	Placement *ir.Placement
+	Bundle    *backend.Bundle
+	Notes     []string // what the user should know: assumptions, dead nodes, what was kept
+
+	model *onnxfile.Model
+}
+
+// Close releases the model's files.
+func (r *Result) Close() error { return r.model.Close() }
+
+// Compile reads the model and the fleet, places the model and describes the
+// bundle. It writes nothing: Result.Write does.
+func Compile(ctx context.Context, o Options) (r *Result, err error) {
+	defer catch(&err)
+	r, err = lower(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			r.Close()
+			r = nil
+		}
+	}()
+	if err := r.place(ctx); err != nil {
+		return nil, err
+	}
+	return r, r.emit()
+}
+
+// Write writes the bundle to the output folder: all of it or nothing.
+func (r *Result) Write(ctx context.Context) (err error) {
+	defer catch(&err)
+	return r.Bundle.Write(ctx, r.Options.Output, backend.WriteOptions{
+		Force:    r.Options.Force,
+		Progress: func(done float64, note string) { r.Options.progress("write", done, note) },
+	})
+}
+
+// lower loads and lowers: everything before placement.
+func lower(ctx context.Context, o Options) (r *Result, err error) {
+	if o.Output == "" {
+		o.Output = o.Model + ".split"
+	}
+	fleet, err := loadFleet(&o)
+	if err != nil {
+		return nil, err
+	}
+	m, a, err := load(ctx, &o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			m.Close()
+		}
+	}()
+	lo, err := o.lowerOptions(fleet)
+	if err != nil {
+		return nil, err
+	}
+	o.progress("lower", -1, "")
+	l, err := a.Lower(ctx, m, fleet, lo)
+	if err != nil {
+		return nil, err
+	}
+	r = &Result{Options: o, Fleet: fleet, Analysis: a, Lowered: l, Notes: l.Notes, model: m}
+	if o.Reuse != "" {
+		if err := r.reuse(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// load opens the model and analyses it.
+func load(ctx context.Context, o *Options) (*onnxfile.Model, *frontend.Analysis, error) {
+	o.progress("read", -1, "")
+	m, err := onnxfile.Open(ctx, o.Model, onnxfile.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	o.progress("shapes", -1, "")
+	a, err := frontend.Analyze(ctx, m, o.bindings(m))
+	if err != nil {
+		m.Close()
+		return nil, nil, err
+	}
+	return m, a, nil
+}
+
+// bindings sorts --shape NAME=N out: NAME is a symbolic dimension, or else an
+// input of one dimension.
+func (o *Options) bindings(m *onnxfile.Model) shape.Options {
+	so := shape.Options{Dims: map[string]int64{}, Inputs: map[string][]int64{}}
+	symbols := map[string]bool{}
+	inputs := map[string]bool{}
+	for _, v := range m.Proto.GetGraph().GetInput() {
+		inputs[v.GetName()] = true
+		for _, d := range v.GetType().GetTensorType().GetShape().GetDim() {
+			symbols[d.GetDimParam()] = true
+		}
+	}
+	for name, extents := range o.Inputs {
+		so.Inputs[name] = extents
+	}
+	for name, extent := range o.Dims {
+		if inputs[name] && !symbols[name] {
+			so.Inputs[name] = []int64{extent}
+		} else {
+			so.Dims[name] = extent
+		}
+	}
+	return so
+}
+
+func loadFleet(o *Options) (*profiles.Fleet, error) {
+	fleet, err := profiles.Load(o.Devices)
+	if err != nil {
+		return nil, err
+	}
+	if o.Source != "" {
+		if fleet, err = fleet.WithSource(o.Source); err != nil {
+			return nil, fmt.Errorf("--source: %w", err)
+		}
+	}
+	if o.Sink != "" {
+		if fleet, err = fleet.WithSink(o.Sink); err != nil {
+			return nil, fmt.Errorf("--sink: %w", err)
+		}
+	}
+	return fleet, nil
+}
+
+func (o *Options) lowerOptions(fleet *profiles.Fleet) (frontend.LowerOptions, error) {
+	lo := frontend.LowerOptions{Submodels: o.submodels()}
+	rules := func(flag string, in []Rule) ([]frontend.Rule, error) {
+		var out []frontend.Rule
+		for _, r := range in {
+			re, err := regexp.Compile(r.Pattern)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", flag, err)
+			}
+			p, err := fleet.Processor(r.Processor)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", flag, err)
+			}
+			out = append(out, frontend.Rule{Pattern: re, Processor: p})
+		}
+		return out, nil
+	}
+	var err error
+	if lo.Pins, err = rules("--pin", o.Pins); err != nil {
+		return lo, err
+	}
+	if lo.Forbids, err = rules("--forbid", o.Forbids); err != nil {
+		return lo, err
+	}
+	for _, text := range o.Same {
+		re, err := regexp.Compile(text)
+		if err != nil {
+			return lo, fmt.Errorf("--same: %w", err)
+		}
+		lo.Same = append(lo.Same, re)
+	}
+	return lo, nil
+}
+
+// place solves the placement problem.
+func (r *Result) place(ctx context.Context) error {
+	r.Options.progress("place", -1, "")
+	p, err := passes.Place(ctx, r.Lowered.Problem, r.Options.passes())
+	if err != nil {
+		return placeError(r.Options.Model, err)
+	}
+	r.Placement = p
+	return nil
+}
+
+func placeError(file string, err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return &diag.Error{File: file, Err: err}
+}
+
+func (o *Options) passes() passes.Options {
+	return passes.Options{
+		Objective: o.Objective, Seed: o.Seed, TimeLimit: o.TimeLimit, Workers: o.Workers,
+		Auto: !o.SkipAuto && o.submodels() != 0,
+		Progress: func(p passes.Progress) { o.progress("place", p.Done, p.Note) },
+	}
+}
+
+// emit describes the bundle.
+func (r *Result) emit() error {
+	b, err := backend.Build(r.model, r.Lowered, r.Placement, backend.Options{})
+	if err != nil {
+		return err
+	}
+	trace, err := report.Trace(r.Lowered, r.Placement)
+	if err != nil {
+		return err
+	}
+	b.AddFile("trace.json", trace)
+	r.Bundle = b
+	return nil
+}
+
+// catch turns a broken invariant into an error that asks for a report. It is
+// the only place that recovers.
+func catch(err *error) {
+	switch x := recover().(type) {
+	case nil:
+	case *diag.Bug:
+		*err = fmt.Errorf("internal error: %w; please report it with the model's structure", x)
+	default:
+		panic(x)
+	}
+}

@@ -1,0 +1,28 @@
+package compiler
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// WriteDepfile writes a rule for Make and Ninja: the manifest depends on every
+// file that the compilation read.
+func (r *Result) WriteDepfile(path string) error {
+	files := append(r.model.Files(), r.Fleet.Files()...)
+	if r.Options.Reuse != "" {
+		files = append(files, r.Options.Reuse)
+	}
+	var b strings.Builder
+	b.WriteString(depName(filepath.Join(r.Options.Output, "manifest.json")) + ":")
+	for _, f := range files {
+		b.WriteString(" \\\n  " + depName(f))
+	}
+	b.WriteString("\n")
+	return os.WriteFile(path, []byte(b.String()), 0o644)
+}
+
+// depName escapes a path for a rule.
+func depName(path string) string {
+	return strings.NewReplacer(" ", `\ `, "#", `\#`, "$", "$$", ":", `\:`).Replace(path)
+}

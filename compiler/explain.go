@@ -1,0 +1,107 @@
+package compiler
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
+	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/passes"
+)
+
+// Explanation says why a node is where it is.
+type Explanation struct {
+	Node      string `json:"node"`
+	Op        string `json:"op"`
+	Processor string `json:"processor"`
+	Submodel  string `json:"submodel"`
+	// Choices are the processors, in the fleet's order.
+	Choices []Choice `json:"choices"`
+}
+
+// Choice is one processor for the node.
+type Choice struct {
+	Processor string `json:"processor"`
+	Chosen    bool   `json:"chosen"`
+	Supported bool   `json:"supported"`
+	// CostUs is the node's own time there, in microseconds.
+	CostUs float64 `json:"cost_us"`
+	Source string  `json:"source,omitempty"` // measured, fitted, roofline
+	// PlanUs is the objective of the best plan found with the node there, in
+	// microseconds; 0 if there is none, and Why says what stands against it.
+	PlanUs float64 `json:"plan_us"`
+	Why    string  `json:"why,omitempty"`
+}
+
+// Explain places the model again with the node on each processor in turn and
+// holds the results against the plan.
+func (r *Result) Explain(ctx context.Context, node string) (e *Explanation, err error) {
+	defer catch(&err)
+	at, err := r.findNode(node)
+	if err != nil {
+		return nil, err
+	}
+	problem := r.Lowered.Problem
+	e = &Explanation{Node: node, Op: problem.Graph.Op(at)}
+	chosen := ir.NoProc
+	for i, s := range r.Placement.Plan.Submodels {
+		if slices.Contains(s.Nodes, at) {
+			chosen = s.Processor
+			e.Processor = problem.Platform.Processors[chosen].Name
+			e.Submodel = r.Bundle.Manifest.Submodels[i].ID
+		}
+	}
+	for p, proc := range problem.Platform.Processors {
+		id := ir.ProcID(p)
+		c := Choice{Processor: proc.Name, Chosen: id == chosen}
+		cost := problem.Costs.Of(at, id)
+		switch {
+		case cost == ir.Unsupported:
+			c.Why = "not supported there, or ruled out by --pin, --forbid or --reuse"
+		default:
+			c.Supported = true
+			c.CostUs = cost.Us()
+			c.Source = r.Lowered.Sources[int(at)*len(problem.Platform.Processors)+p].String()
+			if c.Chosen {
+				c.PlanUs = r.Placement.Plan.Value().Us()
+				break
+			}
+			pinned := *problem
+			pinned.Costs = problem.Costs.Clone()
+			for q := range problem.Platform.Processors {
+				if q != p {
+					pinned.Costs.Set(at, ir.ProcID(q), ir.Unsupported)
+				}
+			}
+			o := r.Options.passes()
+			o.Auto = false
+			placed, err := passes.Place(ctx, &pinned, o)
+			switch {
+			case ctx.Err() != nil:
+				return nil, ctx.Err()
+			case err != nil:
+				c.Why = err.Error()
+			default:
+				c.PlanUs = placed.Plan.Value().Us()
+			}
+		}
+		e.Choices = append(e.Choices, c)
+	}
+	return e, nil
+}
+
+// findNode finds the node of the execution graph that stands for a node of the model.
+func (r *Result) findNode(name string) (ir.NodeID, error) {
+	for _, info := range r.Analysis.Nodes {
+		if info.Name != name {
+			continue
+		}
+		for id, members := range r.Lowered.Members {
+			if slices.Contains(members, info.Index) {
+				return ir.NodeID(id), nil
+			}
+		}
+	}
+	return ir.NoNode, &diag.Error{File: r.Options.Model, Msg: fmt.Sprintf("--explain: no node that runs is called %q; `dnnsplit inspect` lists the names", name)}
+}
