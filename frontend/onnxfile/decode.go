@@ -69,15 +69,15 @@ func (d *decoder) decode() error {
 			return d.s.model.misfit(f.start, f.num, f.typ)
 		}
 		pos = f.end
+		if err := d.charge(fieldSize); err != nil {
+			return err
+		}
 		if f.num == modelGraph {
 			if len(graphs) == 0 {
 				d.m.GraphAt = len(d.m.Fields)
 			}
 			graphs = append(graphs, f)
 			continue
-		}
-		if err := d.charge(fieldCost); err != nil {
-			return err
 		}
 		d.m.Fields = append(d.m.Fields, Field{f.num, f.typ, d.f.chunk(f.body, f.len())})
 	}
@@ -149,8 +149,8 @@ const (
 
 var errNoGraph = errors.New("it has no graph, so it is no ONNX model")
 
-// keep gathers field f of message p, whose gathered fields start at base. At the
-// top a large unknown field is left in the file: Fields holds it.
+// keep checks field f of message p and gathers it; the gathered fields of p start
+// at base. At the top a large unknown field is left in the file: Fields holds it.
 func (d *decoder) keep(s *schema, f span, base int, p proto.Message, top bool) error {
 	if top && f.len() > d.o.InlineBytes && s.field(f.num).kind == unknownField {
 		return nil
@@ -158,8 +158,16 @@ func (d *decoder) keep(s *schema, f span, base int, p proto.Message, top bool) e
 	if d.cost+f.len() > d.o.MaxBytes {
 		return d.charge(f.len()) // says so before the memory is taken
 	}
+	had := len(d.rest)
 	var err error
 	if d.rest, err = d.w.appendTo(d.rest, f.start, f.end); err != nil {
+		return err
+	}
+	cost, _, err := s.scan(d.rest[had:], f.start, 0)
+	if err != nil {
+		return err
+	}
+	if err := d.charge(cost); err != nil {
 		return err
 	}
 	if len(d.rest)-base > flushRest {
@@ -168,28 +176,16 @@ func (d *decoder) keep(s *schema, f span, base int, p proto.Message, top bool) e
 	return nil
 }
 
-// flush decodes what has been gathered since base into p. at is near where it
-// stands, for messages.
+// flush decodes what has been gathered since base into p, which starts at byte
+// at or before.
 func (d *decoder) flush(s *schema, base int, at int64, p proto.Message) error {
 	b := d.rest[base:]
 	d.rest = d.rest[:base]
 	if len(b) == 0 {
 		return nil
 	}
-	cost, _, err := s.scan(b, 0, 0)
-	if err != nil {
-		var dm *damage
-		if errors.As(err, &dm) {
-			// Positions in gathered bytes mean nothing to the reader.
-			return damaged(at, "near here in a %s %s", s.name, dm.msg)
-		}
-		return err
-	}
-	if err := d.charge(cost); err != nil {
-		return err
-	}
 	if err := unmarshal.Unmarshal(b, p); err != nil {
-		return damaged(at, "near here a %s cannot be decoded", s.name)
+		return damaged(at, "a %s cannot be decoded", s.name)
 	}
 	return nil
 }
@@ -219,7 +215,12 @@ func (d *decoder) whole(s *schema, pos, end int64, p proto.Message) (bool, error
 
 // fields calls f with every field of the message in [pos, end).
 func (d *decoder) fields(s *schema, pos, end int64, f func(span) error) error {
-	for pos < end {
+	for i := 1; pos < end; i++ {
+		if i%(64<<10) == 0 {
+			if err := d.ctx.Err(); err != nil {
+				return err
+			}
+		}
 		x, err := d.w.next(pos, end)
 		if err != nil {
 			return err
@@ -245,6 +246,9 @@ func (d *decoder) graph(pos, end int64, p *onnxpb.GraphProto, depth int) error {
 	base := len(d.rest)
 	err := d.fields(d.s.graph, pos, end, func(f span) error {
 		if depth == 0 && d.top {
+			if err := d.charge(fieldSize); err != nil {
+				return err
+			}
 			d.m.GraphFields = append(d.m.GraphFields, Field{f.num, f.typ, d.f.chunk(f.body, f.len())})
 		}
 		switch f.num {
@@ -470,8 +474,8 @@ func label(n *onnxpb.NodeProto, i int) string {
 	switch {
 	case n.GetName() != "":
 		return n.GetName()
-	case i < 0:
-		return n.GetOpType()
+	case n.GetOpType() == "":
+		return fmt.Sprintf("#%d", i)
 	}
 	return fmt.Sprintf("%s #%d", n.GetOpType(), i)
 }

@@ -93,7 +93,7 @@ func (d *decoder) explain(err error) error {
 		return list
 	}
 	var dm *damage
-	if outline := errors.As(err, &dm); outline || err == errNoGraph {
+	if errors.As(err, &dm) || err == errNoGraph {
 		n := int(min(d.f.size, sniffLen))
 		head := make([]byte, n)
 		if _, err := d.f.ReadAt(head, 0); err == nil {
@@ -110,6 +110,8 @@ func (d *decoder) explain(err error) error {
 			e.Msg = "the file is damaged"
 		}
 		return e
+	case dm != nil && d.m.Proto.Graph == nil && dm.short && (dm.at > 0 || d.f.size < 1<<10):
+		return &diag.Error{File: d.m.Path, Msg: "the file is cut off", Err: err}
 	case dm != nil && d.m.Proto.Graph == nil:
 		return &diag.Error{File: d.m.Path, Msg: "not an ONNX model, or it is cut off or damaged", Err: err}
 	case dm != nil:

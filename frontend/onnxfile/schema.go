@@ -12,8 +12,9 @@ import (
 // What decoded structure costs in memory, roughly: every message is a struct and
 // a pointer to it, every repeated field an entry of a slice.
 const (
-	messageCost = 160 // bytes
+	messageCost = 200 // bytes
 	fieldCost   = 16  // bytes
+	fieldSize   = 48  // bytes: an entry of Model.Fields
 	numberCost  = 8   // bytes for each byte of packed numbers
 )
 
@@ -129,7 +130,7 @@ func (s *schema) scan(b []byte, at int64, depth int) (cost int64, heavy bool, er
 	for pos := 0; pos < len(b); {
 		num, typ, head, size, msg := parseHead(b[pos:], int64(len(b)-pos))
 		if msg != "" {
-			return 0, false, &damage{at + int64(pos), msg}
+			return 0, false, &damage{at: at + int64(pos), msg: msg}
 		}
 		f := s.field(num)
 		if !f.fits(typ) {

@@ -18,14 +18,15 @@ func (s span) len() int64 { return s.end - s.body }
 
 // damage is a fault of the encoding at a position of the file.
 type damage struct {
-	at  int64
-	msg string
+	at    int64
+	msg   string
+	short bool // a field is longer than what is left of its message
 }
 
 func (d *damage) Error() string { return fmt.Sprintf("%s at byte %d", d.msg, d.at) }
 
 func damaged(at int64, format string, args ...any) error {
-	return &damage{at, fmt.Sprintf(format, args...)}
+	return &damage{at: at, msg: fmt.Sprintf(format, args...)}
 }
 
 // maxHead bounds tag and length of a field, and the whole of a varint field.
@@ -39,7 +40,7 @@ func (w *window) next(pos, end int64) (span, error) {
 	}
 	num, typ, head, size, msg := parseHead(b, end-pos)
 	if msg != "" {
-		return span{}, &damage{pos, msg}
+		return span{}, &damage{at: pos, msg: msg, short: num != 0}
 	}
 	body := pos + int64(head)
 	return span{num: num, typ: typ, start: pos, body: body, end: body + size}, nil
@@ -47,7 +48,8 @@ func (w *window) next(pos, end int64) (span, error) {
 
 // parseHead parses the tag, and the length if there is one, of a field of which
 // b shows the first maxHead bytes; the message around it has room bytes left.
-// head is where the body starts, size what it takes. msg says what is wrong.
+// head is where the body starts, size what it takes. msg says what is wrong; num
+// is 0 then, unless the field would be fine if there were more room.
 func parseHead(b []byte, room int64) (num protowire.Number, typ protowire.Type, head int, size int64, msg string) {
 	tag, n := protowire.ConsumeVarint(b)
 	if n < 0 {
@@ -76,7 +78,7 @@ func parseHead(b []byte, room int64) (num protowire.Number, typ protowire.Type, 
 		}
 		head += n
 		if left := room - int64(head); length > uint64(left) {
-			return 0, 0, 0, 0, fmt.Sprintf("field %d claims %d bytes but only %d are left", num, length, left)
+			return num, 0, 0, 0, fmt.Sprintf("field %d claims %d bytes but only %d are left", num, length, left)
 		}
 		size = int64(length)
 	case protowire.StartGroupType, protowire.EndGroupType:
@@ -85,7 +87,7 @@ func parseHead(b []byte, room int64) (num protowire.Number, typ protowire.Type, 
 		return 0, 0, 0, 0, fmt.Sprintf("field %d has the illegal wire type %d", num, typ)
 	}
 	if left := room - int64(head); size > left {
-		return 0, 0, 0, 0, fmt.Sprintf("field %d takes %d bytes but only %d are left", num, size, left)
+		return num, 0, 0, 0, fmt.Sprintf("field %d takes %d bytes but only %d are left", num, size, left)
 	}
 	return num, typ, head, size, ""
 }
