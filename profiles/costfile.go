@@ -1,0 +1,307 @@
+package profiles
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/dnnsplit/dnnsplit/compiler/ir"
+)
+
+const costsSchema = "dnnsplit/costs/v1"
+
+// CostFile holds what was measured on one processor; its text form is JSON of
+// the schema dnnsplit/costs/v1.
+type CostFile struct {
+	Processor  string            // that was measured; informative, so that a profile can be shared
+	Machine    map[string]string // what was measured with: cpu, runtime, provider, threads, ...; may be nil
+	Source     string            // where the numbers come from, as in a device profile; may be ""
+	Parameters Parameters
+	Entries    []CostEntry // ascending by Signature, each once
+}
+
+// Parameters are measured or calibrated properties of the processor. Each one
+// that is given replaces what the device profile says.
+type Parameters struct {
+	LaunchUs *float64  // per sub-model run
+	Upload   *CopyCost // host memory → processor
+	Download *CopyCost // processor → host memory
+	// Scale multiplies measured and fitted costs, so that their sum over a whole
+	// model agrees with the time of that model (cache effects, fusion across
+	// groups); absent is 1.
+	Scale *float64
+}
+
+// CopyCost is the time of a copy: LatencyUs plus bytes/BytesPerUs.
+type CopyCost struct {
+	LatencyUs  float64
+	BytesPerUs float64 // > 0
+}
+
+// CostEntry is the measured cost of one op signature.
+type CostEntry struct {
+	Signature string // domain, op type, attributes that matter, element types and shapes
+	Op        string
+	Domain    string      // "" is the default domain
+	Elem      ir.ElemType // that the arithmetic works on; UndefinedElem if none
+	FLOPs     int64       // a multiplication and an addition are two
+	Bytes     int64       // read and written
+	MedianUs  float64
+	SpreadUs  float64 // half the distance between the quartiles, or what Source says
+	Runs      int64   // ≥ 1
+}
+
+// Encode writes the file: entries ascending by signature, one a line, so that
+// the same content is always the same bytes and versions compare well.
+func (c *CostFile) Encode(w io.Writer) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	entries := slices.Clone(c.Entries)
+	slices.SortFunc(entries, func(a, b CostEntry) int { return cmp.Compare(a.Signature, b.Signature) })
+
+	var b bytes.Buffer
+	field := func(name string, v any) {
+		b.WriteString(" ")
+		b.Write(encodeJSON(name))
+		b.WriteString(": ")
+		b.Write(encodeJSON(v))
+		b.WriteString(",\n")
+	}
+	b.WriteString("{\n")
+	field("schema", costsSchema)
+	field("processor", c.Processor)
+	if len(c.Machine) > 0 {
+		field("machine", c.Machine) // sorted by the encoder
+	}
+	if c.Source != "" {
+		field("source", c.Source)
+	}
+	if p := c.Parameters.text(); p != (parametersText{}) {
+		field("parameters", p)
+	}
+	b.WriteString(" \"entries\": [")
+	for i, e := range entries {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString("\n  ")
+		b.Write(encodeJSON(entryText{e.Signature, e.Op, e.Domain, e.Elem.String(), e.FLOPs, e.Bytes, e.MedianUs, e.SpreadUs, e.Runs}))
+	}
+	b.WriteString("\n ]\n}\n")
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// The JSON forms, in the order of the keys in the file.
+type (
+	entryText struct {
+		Signature string  `json:"signature"`
+		Op        string  `json:"op"`
+		Domain    string  `json:"domain"`
+		Elem      string  `json:"elem"`
+		FLOPs     int64   `json:"flops"`
+		Bytes     int64   `json:"bytes"`
+		MedianUs  float64 `json:"median_us"`
+		SpreadUs  float64 `json:"spread_us"`
+		Runs      int64   `json:"runs"`
+	}
+	copyText struct {
+		LatencyUs  float64 `json:"latency_us"`
+		BytesPerUs float64 `json:"bytes_per_us"`
+	}
+	parametersText struct {
+		LaunchUs *float64  `json:"launch_us,omitempty"`
+		Upload   *copyText `json:"upload,omitempty"`
+		Download *copyText `json:"download,omitempty"`
+		Scale    *float64  `json:"scale,omitempty"`
+	}
+)
+
+func (p *Parameters) text() parametersText {
+	return parametersText{p.LaunchUs, (*copyText)(p.Upload), (*copyText)(p.Download), p.Scale}
+}
+
+// encodeJSON is one line of JSON without escapes for HTML. v was checked and
+// holds nothing that JSON cannot say.
+func encodeJSON(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return []byte("null")
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// check says what would not survive writing and reading.
+func (c *CostFile) check() error {
+	texts := []string{c.Processor, c.Source}
+	for _, k := range slices.Sorted(maps.Keys(c.Machine)) {
+		texts = append(texts, k, c.Machine[k])
+	}
+	for _, s := range texts {
+		if !utf8.ValidString(s) {
+			return fmt.Errorf("the text %s is not UTF-8", quoted(s))
+		}
+	}
+	if err := c.Parameters.check(); err != nil {
+		return err
+	}
+	seen := make(map[string]bool, len(c.Entries))
+	for i := range c.Entries {
+		e := &c.Entries[i]
+		if err := e.check(); err != nil {
+			return fmt.Errorf("entry %s: %w", quoted(e.Signature), err)
+		}
+		if seen[e.Signature] {
+			return fmt.Errorf("entry %s is there twice", quoted(e.Signature))
+		}
+		seen[e.Signature] = true
+	}
+	return nil
+}
+
+func (e *CostEntry) check() error {
+	switch {
+	case e.Signature == "":
+		return fmt.Errorf("signature is empty")
+	case e.Op == "":
+		return fmt.Errorf("op is empty, expected an op type such as Conv")
+	case !utf8.ValidString(e.Signature) || !utf8.ValidString(e.Op) || !utf8.ValidString(e.Domain):
+		return fmt.Errorf("signature, op or domain is not UTF-8")
+	case e.Elem != ir.UndefinedElem && !e.Elem.Known():
+		return fmt.Errorf("elem is %s, which is no element type", e.Elem)
+	case e.FLOPs < 0:
+		return fmt.Errorf("flops is %d, expected at least 0", e.FLOPs)
+	case e.Bytes < 0:
+		return fmt.Errorf("bytes is %d, expected at least 0", e.Bytes)
+	case e.Runs < 1:
+		return fmt.Errorf("runs is %d, expected at least 1", e.Runs)
+	}
+	if err := checkMicros("median_us", e.MedianUs); err != nil {
+		return err
+	}
+	return checkMicros("spread_us", e.SpreadUs)
+}
+
+func checkMicros(what string, us float64) error {
+	if !(us >= 0 && us <= ir.MaxMicros) {
+		return fmt.Errorf("%s is %v, expected microseconds from 0 to %g", what, us, float64(ir.MaxMicros))
+	}
+	return nil
+}
+
+func (p *Parameters) check() error {
+	if p.LaunchUs != nil {
+		if err := checkMicros("launch_us", *p.LaunchUs); err != nil {
+			return err
+		}
+	}
+	for _, way := range []*CopyCost{p.Upload, p.Download} {
+		if way == nil {
+			continue
+		}
+		if err := checkMicros("latency_us", way.LatencyUs); err != nil {
+			return err
+		}
+		if r := way.BytesPerUs * 1e6; !(r >= minRate && r <= maxRate) {
+			return fmt.Errorf("bytes_per_us is %v, expected a number such as 12000", way.BytesPerUs)
+		}
+	}
+	if p.Scale != nil && !(*p.Scale >= 1e-3 && *p.Scale <= 1e3) {
+		return fmt.Errorf("scale is %v, expected a number from 0.001 to 1000", *p.Scale)
+	}
+	return nil
+}
+
+// Merge takes over what newer measured: its entries replace those of the same
+// signature, its parameters replace those that it gives. Measurements of
+// different machines do not mix: it is an error if a key of Machine that both
+// have differs, and c is then unchanged.
+func (c *CostFile) Merge(newer *CostFile) error {
+	for _, k := range slices.Sorted(maps.Keys(newer.Machine)) {
+		if old, ok := c.Machine[k]; ok && old != newer.Machine[k] {
+			return fmt.Errorf("measured with another machine or runtime: %s is %s there and %s here; write to another file",
+				k, quoted(old), quoted(newer.Machine[k]))
+		}
+	}
+	if c.Processor == "" {
+		c.Processor = newer.Processor
+	}
+	if newer.Source != "" {
+		c.Source = newer.Source
+	}
+	if len(newer.Machine) > 0 {
+		if c.Machine == nil {
+			c.Machine = map[string]string{}
+		}
+		maps.Copy(c.Machine, newer.Machine)
+	}
+	c.Parameters.override(&newer.Parameters)
+
+	bySignature := make(map[string]int, len(c.Entries))
+	for i, e := range c.Entries {
+		bySignature[e.Signature] = i
+	}
+	for _, e := range newer.Entries {
+		if i, ok := bySignature[e.Signature]; ok {
+			c.Entries[i] = e
+		} else {
+			bySignature[e.Signature] = len(c.Entries)
+			c.Entries = append(c.Entries, e)
+		}
+	}
+	slices.SortFunc(c.Entries, func(a, b CostEntry) int { return cmp.Compare(a.Signature, b.Signature) })
+	return nil
+}
+
+// override replaces what newer gives.
+func (p *Parameters) override(newer *Parameters) {
+	if newer.LaunchUs != nil {
+		p.LaunchUs = newer.LaunchUs
+	}
+	if newer.Upload != nil {
+		p.Upload = newer.Upload
+	}
+	if newer.Download != nil {
+		p.Download = newer.Download
+	}
+	if newer.Scale != nil {
+		p.Scale = newer.Scale
+	}
+}
+
+// apply puts measured parameters into the hardware; the scale is with the costs.
+func (p *Parameters) apply(hardware *ir.Processor) {
+	if p.LaunchUs != nil {
+		hardware.Launch = ir.Micros(*p.LaunchUs)
+	}
+	if p.Upload != nil {
+		hardware.Upload = p.Upload.copy()
+	}
+	if p.Download != nil {
+		hardware.Download = p.Download.copy()
+	}
+}
+
+func (c *CopyCost) copy() *ir.Copy {
+	return &ir.Copy{Latency: ir.Micros(c.LatencyUs), BytesPerUs: c.BytesPerUs}
+}
+
+// scale is the calibration factor; 1 if there is none.
+func (p *Parameters) scale() float64 {
+	if p.Scale == nil {
+		return 1
+	}
+	return *p.Scale
+}
+
+// finite says whether v is a number.
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }

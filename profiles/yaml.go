@@ -1,0 +1,472 @@
+package profiles
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
+)
+
+// Profiles are small; these bounds keep a hostile file from costing time or
+// memory. The YAML parser recurses over nesting and, within one block mapping,
+// over keys.
+const (
+	maxYAMLBytes   = 1 << 20
+	maxYAMLTokens  = 300_000
+	maxYAMLDepth   = 16
+	maxMappingKeys = 256
+	maxYAMLAnchors = 256
+	maxYAMLVisits  = 300_000 // nodes read, each as often as aliases repeat it
+	maxFileErrors  = 50
+)
+
+// yamlFile reads one YAML file by its AST, which keeps positions, and collects
+// what is wrong with it.
+type yamlFile struct {
+	name    string    // as errors show it
+	errs    diag.List // of *diag.Error
+	anchors map[string]ast.Node
+	visits  int
+}
+
+// failAt reports a problem at a token; a nil token stands for the whole file.
+func (f *yamlFile) failAt(tok *token.Token, format string, args ...any) {
+	if len(f.errs) == maxFileErrors {
+		return
+	}
+	e := &diag.Error{File: f.name, Msg: fmt.Sprintf(format, args...)}
+	if tok != nil && tok.Position != nil {
+		e.Line, e.Col = tok.Position.Line, tok.Position.Column
+	}
+	f.errs = append(f.errs, e)
+}
+
+// sorted is what is wrong with the file, in the order in which it stands there.
+func (f *yamlFile) sorted() diag.List {
+	slices.SortStableFunc(f.errs, func(a, b error) int {
+		x, y := a.(*diag.Error), b.(*diag.Error)
+		return cmp.Or(cmp.Compare(x.Line, y.Line), cmp.Compare(x.Col, y.Col))
+	})
+	return f.errs
+}
+
+// parse returns the root of the file's only document, or nil if it reported
+// why there is none.
+func (f *yamlFile) parse(data []byte) ast.Node {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	if len(data) > maxYAMLBytes {
+		f.failAt(nil, "the file is larger than %d bytes, too large for a profile", maxYAMLBytes)
+		return nil
+	}
+	if i := invalidText(data); i >= 0 {
+		line := 1 + bytes.Count(data[:i], []byte("\n"))
+		col := i - bytes.LastIndexByte(data[:i], '\n')
+		f.errs = append(f.errs, &diag.Error{File: f.name, Line: line, Col: col, Msg: "the file is not UTF-8 text"})
+		return nil
+	}
+	file, err := parseYAML(string(data))
+	if err != nil {
+		var bound *boundError
+		var syntax yaml.Error
+		switch {
+		case errors.As(err, &bound):
+			f.failAt(bound.tok, "%s", bound.msg)
+		case errors.As(err, &syntax):
+			f.failAt(syntax.GetToken(), "not valid YAML: %s", oneLine(syntax.GetMessage()))
+		default:
+			f.failAt(nil, "not valid YAML: %s", oneLine(err.Error()))
+		}
+		return nil
+	}
+	var root ast.Node
+	for _, doc := range file.Docs {
+		switch {
+		case doc.Body == nil || doc.Body.Type() == ast.NullType:
+		case root == nil:
+			root = doc.Body
+		default:
+			f.failAt(doc.Body.GetToken(), "a second document starts here, expected one document a file")
+			return nil
+		}
+	}
+	if root == nil {
+		f.failAt(nil, "the file is empty")
+		return nil
+	}
+	f.anchors = map[string]ast.Node{}
+	f.collectAnchors(root)
+	return root
+}
+
+// invalidText is the offset of the first byte that is no text, or -1.
+func invalidText(data []byte) int {
+	for i := 0; i < len(data); {
+		r, n := utf8.DecodeRune(data[i:])
+		if r == 0 || r == utf8.RuneError && n == 1 {
+			return i
+		}
+		i += n
+	}
+	return -1
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+type boundError struct {
+	tok *token.Token
+	msg string
+}
+
+func (e *boundError) Error() string { return e.msg }
+
+// parseYAML parses within the bounds above. A panic of the parser on malformed
+// input is a syntax error.
+func parseYAML(text string) (file *ast.File, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			file, err = nil, errors.New("the file cannot be parsed")
+		}
+	}()
+	tokens := lexer.Tokenize(text)
+	if err := checkBounds(tokens); err != nil {
+		return nil, err
+	}
+	// Duplicate keys are reported by the reader, all of them.
+	return parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+}
+
+// checkBounds walks the tokens once and bounds what the parser would recurse
+// over. Block nesting shows in columns: a block inside another starts further
+// to the right, except that a sequence may start at the column of its key.
+func checkBounds(tokens token.Tokens) error {
+	if len(tokens) > maxYAMLTokens {
+		return &boundError{tokens[maxYAMLTokens], "the file is too long for a profile"}
+	}
+	type block struct{ column, keys int }
+	var blocks []block
+	flow, anchors := 0, 0
+	for i, tok := range tokens {
+		at := tok
+		isKey := false
+		switch tok.Type {
+		case token.MappingStartType, token.SequenceStartType:
+			flow++
+		case token.MappingEndType, token.SequenceEndType:
+			flow = max(0, flow-1)
+		case token.MappingValueType:
+			if i > 0 {
+				at = tokens[i-1]
+			}
+			isKey = true
+		case token.MappingKeyType:
+			isKey = true
+		case token.SequenceEntryType:
+		case token.TagType:
+			return &boundError{tok, fmt.Sprintf("the tag %s is not read here, leave it out", quoted(tok.Value))}
+		case token.DirectiveType:
+			return &boundError{tok, "directives are not read here, leave the line out"}
+		case token.AnchorType:
+			if anchors++; anchors > maxYAMLAnchors {
+				return &boundError{tok, fmt.Sprintf("more than %d anchors are no part of a profile", maxYAMLAnchors)}
+			}
+			continue
+		default:
+			continue
+		}
+		if flow == 0 && (isKey || tok.Type == token.SequenceEntryType) {
+			column := at.Position.Column
+			for len(blocks) > 0 && blocks[len(blocks)-1].column > column {
+				blocks = blocks[:len(blocks)-1]
+			}
+			if len(blocks) == 0 || blocks[len(blocks)-1].column < column {
+				blocks = append(blocks, block{column: column})
+			}
+			if isKey {
+				b := &blocks[len(blocks)-1]
+				if b.keys++; b.keys > maxMappingKeys {
+					return &boundError{at, fmt.Sprintf("a mapping with more than %d keys is no part of a profile", maxMappingKeys)}
+				}
+			}
+		}
+		if flow > maxYAMLDepth || len(blocks) > maxYAMLDepth {
+			return &boundError{at, fmt.Sprintf("nested more than %d deep, deeper than any profile", maxYAMLDepth)}
+		}
+	}
+	return nil
+}
+
+// collectAnchors notes what each anchor stands for.
+func (f *yamlFile) collectAnchors(root ast.Node) {
+	for _, n := range ast.Filter(ast.AnchorType, root) {
+		a, ok := n.(*ast.AnchorNode)
+		if !ok || a.Name == nil || a.Value == nil {
+			continue
+		}
+		name := a.Name.GetToken().Value
+		if _, dup := f.anchors[name]; dup {
+			f.failAt(a.Name.GetToken(), "the anchor %s is defined twice", quoted(name))
+			continue
+		}
+		f.anchors[name] = a.Value
+	}
+}
+
+// resolve follows anchors and aliases to the node that they stand for, or
+// returns nil if it reported why it cannot.
+func (f *yamlFile) resolve(n ast.Node) ast.Node {
+	if f.visits++; f.visits > maxYAMLVisits {
+		if f.visits == maxYAMLVisits+1 {
+			f.failAt(n.GetToken(), "aliases expand the file beyond the size of a profile")
+		}
+		return nil
+	}
+	const longestChain = 8
+	at := n.GetToken()
+	for range longestChain {
+		switch v := n.(type) {
+		case *ast.AnchorNode:
+			n = v.Value
+		case *ast.AliasNode:
+			if v.Value == nil {
+				f.failAt(at, "an alias without a name; put a text that starts with * in quotes")
+				return nil
+			}
+			name := v.Value.GetToken().Value
+			target, ok := f.anchors[name]
+			if !ok {
+				f.failAt(at, "no anchor is called %s; put a text that starts with * in quotes", quoted(name))
+				return nil
+			}
+			n = target
+		default:
+			return n
+		}
+		if n == nil {
+			break
+		}
+	}
+	f.failAt(at, "an alias that stands for nothing but aliases")
+	return nil
+}
+
+// describe names what a node is, for "expected …, found …".
+func describe(n ast.Node) string {
+	switch n.Type() {
+	case ast.NullType:
+		return "nothing"
+	case ast.MappingType, ast.MappingValueType:
+		return "a mapping"
+	case ast.SequenceType:
+		return "a list"
+	case ast.StringType, ast.LiteralType:
+		return "the text " + quoted(scalarText(n))
+	}
+	return quoted(scalarText(n))
+}
+
+// scalarText is the text of a scalar as it stands in the file, without quotes.
+func scalarText(n ast.Node) string {
+	if l, ok := n.(*ast.LiteralNode); ok && l.Value != nil {
+		return l.Value.Value
+	}
+	if tok := n.GetToken(); tok != nil {
+		return strings.TrimSpace(tok.Value)
+	}
+	return ""
+}
+
+// field is one key of a mapping with its value.
+type field struct {
+	key   string
+	tok   *token.Token // of the key
+	value ast.Node     // resolved; nil if it cannot be
+}
+
+// mapping is a YAML mapping of the keys that its reader knows.
+type mapping struct {
+	file   *yamlFile
+	what   string // "a processor"
+	start  *token.Token
+	fields []field
+}
+
+// mapping reads n as a mapping that has the given keys only. It is nil if n is
+// none, which it reported.
+func (f *yamlFile) mapping(n ast.Node, what string, keys ...string) *mapping {
+	return f.openMapping(n, what, func(key string, tok *token.Token) bool {
+		if slices.Contains(keys, key) {
+			return true
+		}
+		hint := didYouMean(key, keys)
+		if hint == "" {
+			hint = "; its keys are " + strings.Join(keys, ", ")
+		}
+		f.failAt(tok, "%s has no key %s%s", what, quoted(key), hint)
+		return false
+	})
+}
+
+// openMapping is mapping with a test of keys that reports those it refuses.
+func (f *yamlFile) openMapping(n ast.Node, what string, known func(string, *token.Token) bool) *mapping {
+	n = f.resolve(n)
+	if n == nil {
+		return nil
+	}
+	m := &mapping{file: f, what: what, start: n.GetToken()}
+	var values []*ast.MappingValueNode
+	switch v := n.(type) {
+	case *ast.MappingNode:
+		values = v.Values
+	case *ast.MappingValueNode:
+		values = []*ast.MappingValueNode{v}
+	default:
+		f.failAt(n.GetToken(), "expected %s as a mapping of keys to values, found %s", what, describe(n))
+		return nil
+	}
+	for i, v := range values {
+		tok := v.Key.GetToken()
+		if i == 0 && m.start.Type != token.MappingStartType {
+			m.start = tok
+		}
+		if _, ok := v.Key.(*ast.StringNode); !ok {
+			if v.Key.IsMergeKey() {
+				f.failAt(tok, "merge keys are not read here, write the keys out")
+			} else {
+				f.failAt(tok, "a key of %s is no plain text", what)
+			}
+			continue
+		}
+		key := tok.Value
+		if !known(key, tok) {
+			continue
+		}
+		if first := m.find(key); first != nil {
+			f.failAt(tok, "the key %s is here twice, first in line %d", quoted(key), first.tok.Position.Line)
+			continue
+		}
+		m.fields = append(m.fields, field{key, tok, f.resolve(v.Value)})
+	}
+	return m
+}
+
+// find is the field of a key, or nil.
+func (m *mapping) find(key string) *field {
+	for i := range m.fields {
+		if m.fields[i].key == key {
+			return &m.fields[i]
+		}
+	}
+	return nil
+}
+
+// get is the field of a key, or nil if it is absent or its value was reported already.
+func (m *mapping) get(key string) *field {
+	if fd := m.find(key); fd != nil && fd.value != nil {
+		return fd
+	}
+	return nil
+}
+
+// need is get that reports a missing key, with an example of it.
+func (m *mapping) need(key, example string) *field {
+	if m.find(key) == nil {
+		m.file.failAt(m.start, "%s needs the key %s, for example %s", m.what, quoted(key), strconv.Quote(key+": "+example))
+	}
+	return m.get(key)
+}
+
+// text reads a scalar that is text. It reports an empty one, and numbers,
+// because YAML would read them as something else.
+func (m *mapping) text(fd *field) (string, bool) {
+	return m.file.textOf(fd.value, fd.key)
+}
+
+func (f *yamlFile) textOf(n ast.Node, what string) (string, bool) {
+	switch n.Type() {
+	case ast.StringType, ast.LiteralType:
+		if s := strings.TrimSpace(scalarText(n)); s != "" {
+			return s, true
+		}
+		f.failAt(n.GetToken(), "%s: expected a text, found an empty one", what)
+		return "", false
+	case ast.IntegerType, ast.FloatType, ast.BoolType:
+		f.failAt(n.GetToken(), "%s: expected a text, found %s; put it in quotes", what, describe(n))
+		return "", false
+	}
+	f.failAt(n.GetToken(), "%s: expected a text, found %s", what, describe(n))
+	return "", false
+}
+
+// element is one text of a list.
+type element struct {
+	text string
+	tok  *token.Token
+}
+
+// texts reads a list of texts.
+func (m *mapping) texts(fd *field) []element {
+	f := m.file
+	items, ok := m.list(fd, "texts")
+	if !ok {
+		return nil
+	}
+	out := make([]element, 0, len(items))
+	for _, item := range items {
+		n := f.resolve(item)
+		if n == nil {
+			continue
+		}
+		if s, ok := f.textOf(n, fd.key); ok {
+			out = append(out, element{s, n.GetToken()})
+		}
+	}
+	return out
+}
+
+// list is the items of a list, not yet resolved.
+func (m *mapping) list(fd *field, of string) ([]ast.Node, bool) {
+	s, ok := fd.value.(*ast.SequenceNode)
+	if !ok {
+		hint := ""
+		if of == "texts" && fd.value.Type() == ast.StringType {
+			hint = ", write [" + strconv.Quote(scalarText(fd.value)) + "]"
+		}
+		m.file.failAt(fd.value.GetToken(), "%s: expected a list of %s, found %s%s", fd.key, of, describe(fd.value), hint)
+		return nil, false
+	}
+	return s.Values, true
+}
+
+// quantity reads a scalar with parse, one of the Parse functions for units.
+func quantity[T any](m *mapping, fd *field, parse func(string) (T, error)) (T, bool) {
+	var zero T
+	if fd == nil {
+		return zero, false
+	}
+	switch fd.value.Type() {
+	case ast.StringType, ast.IntegerType, ast.FloatType, ast.InfinityType, ast.NanType:
+	default:
+		_, err := parse("?")
+		_, want, _ := strings.Cut(err.Error(), "expected ")
+		m.file.failAt(fd.value.GetToken(), "%s: found %s, expected %s", fd.key, describe(fd.value), want)
+		return zero, false
+	}
+	v, err := parse(scalarText(fd.value))
+	if err != nil {
+		m.file.failAt(fd.value.GetToken(), "%s: %v", fd.key, err)
+		return zero, false
+	}
+	return v, true
+}
