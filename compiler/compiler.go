@@ -97,7 +97,7 @@ func lower(ctx context.Context, o Options) (r *Result, err error) {
 	}
 	r = &Result{Options: o, Fleet: fleet, Analysis: a, Lowered: l, Notes: l.Notes, model: m}
 	if o.Reuse != "" {
-		if err := r.reuse(ctx); err != nil {
+		if err := r.reuse(); err != nil {
 			return nil, err
 		}
 	}
@@ -218,7 +218,7 @@ func placeError(file string, err error) error {
 func (o *Options) passes() passes.Options {
 	return passes.Options{
 		Objective: o.Objective, Seed: o.Seed, TimeLimit: o.TimeLimit, Workers: o.Workers,
-		Auto: !o.SkipAuto && o.submodels() != 0,
+		Auto:     !o.SkipAuto && o.submodels() != 0,
 		Progress: func(p passes.Progress) { o.progress("place", p.Done, p.Note) },
 	}
 }

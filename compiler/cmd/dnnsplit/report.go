@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/dnnsplit/dnnsplit/backend"
 	"github.com/dnnsplit/dnnsplit/compiler"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 )
 
 // printSplit prints what a split is worth and what it consists of.
 func printSplit(u *ui, r *compiler.Result) {
-	p, g, pf := r.Placement, r.Lowered.Problem.Graph, r.Lowered.Problem.Platform
+	p, pf := r.Placement, r.Lowered.Problem.Platform
 	m := &r.Bundle.Manifest
 	used := map[ir.ProcID]bool{}
 	for _, s := range p.Plan.Submodels {
@@ -44,14 +45,13 @@ func printSplit(u *ui, r *compiler.Result) {
 		if i == shown {
 			break
 		}
-		rows = append(rows, []string{e.Tensor, fmt.Sprintf("%s[%s]", e.DType, shapeText(e.Shape)), bytesText(e.Bytes), e.From, strings.Join(e.To, ", ")})
+		rows = append(rows, []string{e.Tensor, e.Dtype + shapeText(e.Shape), bytesText(e.Bytes), e.From, strings.Join(e.To, ", ")})
 	}
 	u.printf("\n")
 	u.table([]string{"tensor", "type", "bytes", "from", "to"}, rows)
 	if more := len(m.Edges) - shown; more > 0 {
 		u.printf("... and %d more in manifest.json\n", more)
 	}
-	_ = g
 }
 
 // printPlacement prints the headline of a plan and what it is to be held against.
@@ -135,13 +135,13 @@ func sourceShares(r *compiler.Result) string {
 	return fmt.Sprintf("measured for %.0f%%, fitted for %.0f%%, from data sheets for %.0f%%", 100*s.Measured, 100*s.Fitted, 100*s.Roofline)
 }
 
-func shapeText(dims []any) string {
+func shapeText(dims backend.Shape) string {
+	if dims == nil {
+		return "[...]"
+	}
 	parts := make([]string, len(dims))
 	for i, d := range dims {
-		if d == nil {
-			d = "?"
-		}
-		parts[i] = fmt.Sprint(d)
+		parts[i] = ir.Dim(d).String()
 	}
-	return strings.Join(parts, ",")
+	return "[" + strings.Join(parts, ",") + "]"
 }

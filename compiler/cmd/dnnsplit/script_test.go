@@ -1,0 +1,81 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+var update = flag.Bool("update", false, "rewrite golden parts of scripts from what the command does now")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"dnnsplit": main})
+}
+
+// TestScript runs testdata/script: each file is a session at a shell with the
+// files that it needs. $REPO is the root of the repository.
+func TestScript(t *testing.T) {
+	root, err := filepath.Abs("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lib := os.Getenv("ONNXRUNTIME_LIB")
+	if lib == "" {
+		lib = filepath.Join(root, ".ort", "libonnxruntime.so.1")
+	}
+	_, err = os.Stat(lib)
+	haveORT := err == nil
+	if !haveORT && os.Getenv("DNNSPLIT_REQUIRE_ORT") != "" {
+		t.Fatalf("ONNX Runtime is required, but there is no %s: run make ort", lib)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:           filepath.Join(root, "testdata", "script"),
+		UpdateScripts: *update,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("REPO", root)
+			e.Setenv("ONNXRUNTIME_LIB", lib)
+			e.Setenv("MODEL", filepath.Join(root, "testdata", "models", "squeezenet1_1.onnx"))
+			e.Setenv("DEVICES", filepath.Join(root, "profiles"))
+			return nil
+		},
+		Condition: func(cond string) (bool, error) { return cond == "ort" && haveORT, nil },
+		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "head": head},
+	})
+}
+
+// exits runs a command and wants this exit code: exits 2 dnnsplit ...
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE command...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	code := "0"
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		code = strconv.Itoa(exit.ExitCode())
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if code != args[0] {
+		ts.Fatalf("exit code %s, want %s", code, args[0])
+	}
+}
+
+// head copies the first bytes of a file: head -c N FROM TO.
+func head(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 || args[0] != "-c" {
+		ts.Fatalf("usage: head -c N FROM TO")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	data, err := os.ReadFile(ts.MkAbs(args[2]))
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[3]), data[:min(n, len(data))], 0o644))
+}
