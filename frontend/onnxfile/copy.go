@@ -52,8 +52,16 @@ func (c *copier) flush() error {
 
 // head writes the tag of a field and, where it has one, its length.
 func (c *copier) head(f Field) error {
-	var b [maxHead]byte
-	return c.bytes(appendHead(b[:0], f))
+	if c.buf == nil {
+		c.buf = make([]byte, 0, copyBuffer)
+	}
+	if len(c.buf)+maxHead > copyBuffer {
+		if err := c.flush(); err != nil {
+			return err
+		}
+	}
+	c.buf = appendHead(c.buf, f)
+	return nil
 }
 
 func appendHead(b []byte, f Field) []byte {

@@ -38,6 +38,9 @@ type decoder struct {
 	dir     *folder // of external data; nil until it is needed
 }
 
+// largeUnknown is the size above which an unknown field at the top is not decoded.
+const largeUnknown = 64 << 10
+
 // flushRest is how much of a message is gathered before it is decoded.
 const flushRest = 1 << 20
 
@@ -152,7 +155,7 @@ var errNoGraph = errors.New("it has no graph, so it is no ONNX model")
 // keep checks field f of message p and gathers it; the gathered fields of p start
 // at base. At the top a large unknown field is left in the file: Fields holds it.
 func (d *decoder) keep(s *schema, f span, base int, p proto.Message, top bool) error {
-	if top && f.len() > d.o.InlineBytes && s.field(f.num).kind == unknownField {
+	if top && f.len() > largeUnknown && s.field(f.num).kind == unknownField {
 		return nil
 	}
 	if d.cost+f.len() > d.o.MaxBytes {

@@ -18,7 +18,8 @@ type Model struct {
 
 	// Proto is the decoded model. In tensors whose contents exceed
 	// Options.InlineBytes the contents are absent (raw_data, the typed fields):
-	// Tensor says where they are. Must not be changed.
+	// Tensor says where they are. So are unknown fields of the model and of its
+	// graph that exceed 64 KiB: Fields and GraphFields hold them. Must not be changed.
 	Proto *onnxpb.ModelProto
 
 	// Fields are the fields of the model message in file order, but for the

@@ -58,6 +58,8 @@ func (s *schema) field(num protowire.Number) schemaField {
 // schemas are the message types that the reader walks by itself.
 type schemas struct {
 	model, graph, node, attribute, function, training, sparse, tensor *schema
+
+	byName map[protoreflect.FullName]*schema
 }
 
 // onnxSchemas reads the schema off the generated descriptors.
@@ -98,6 +100,7 @@ var onnxSchemas = sync.OnceValue(func() *schemas {
 		node: of((*onnxpb.NodeProto)(nil)), attribute: of((*onnxpb.AttributeProto)(nil)),
 		function: of((*onnxpb.FunctionProto)(nil)), training: of((*onnxpb.TrainingInfoProto)(nil)),
 		sparse: of((*onnxpb.SparseTensorProto)(nil)), tensor: of((*onnxpb.TensorProto)(nil)),
+		byName: made,
 	}
 	for _, s := range []*schema{all.graph, all.node, all.function, all.training, all.sparse, all.tensor} {
 		s.heavy = true
