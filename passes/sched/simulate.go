@@ -1,0 +1,234 @@
+package sched
+
+import (
+	"math/bits"
+	"slices"
+
+	"github.com/dnnsplit/dnnsplit/compiler/ir"
+)
+
+// simulation is the scratch of Simulate.
+//
+// A channel serves transfers in the order in which they became ready, and they
+// are found in that order, so the moment at which a transfer arrives is known
+// when it is queued: no event is needed for it. Events are the ends of runs, and
+// arrivals at devices that a transfer only passes through. The one case in which
+// the order is not that simple, transfers that take no time at all and so make
+// others ready at the same instant, is left to Evaluate.
+type simulation struct {
+	open  []int32 // by slot: remote values that it still waits for
+	left  []uint64
+	ready []ir.Time // by slot: the latest of what it has waited for
+	ends  []ir.Time
+	free  []ir.Time // by channel
+	given []ir.Time // by channel: the instant at which it was last given out
+	turn  []int32   // by channel: the round of that instant
+	heap  []simEvent
+	batch []simTransfer
+}
+
+type simEvent struct {
+	time ir.Time
+	what int32 // >= 0: the slot whose run ends; < 0: ^ the value that has come to a device on its way
+	goal int32
+	hop  int32
+}
+
+type simTransfer struct {
+	value, goal, hop, from int32
+}
+
+func (x *simulation) init(m *Model) {
+	x.open = make([]int32, m.Slots)
+	x.left = make([]uint64, m.Slots)
+	x.ready = make([]ir.Time, m.Slots)
+	x.ends = make([]ir.Time, m.Slots)
+	x.free = make([]ir.Time, m.channels)
+	x.given = make([]ir.Time, m.channels)
+	x.turn = make([]int32, m.channels)
+}
+
+func (x *simulation) push(e simEvent) {
+	h := append(x.heap, e)
+	i := len(h) - 1
+	for i > 0 {
+		up := (i - 1) / 2
+		if h[up].time <= e.time {
+			break
+		}
+		h[i] = h[up]
+		i = up
+	}
+	h[i] = e
+	x.heap = h
+}
+
+func (x *simulation) pop() simEvent {
+	h := x.heap
+	top, last := h[0], h[len(h)-1]
+	h = h[:len(h)-1]
+	x.heap = h
+	if len(h) > 0 {
+		i := 0
+		for {
+			k := 2*i + 1
+			if k >= len(h) {
+				break
+			}
+			if k+1 < len(h) && h[k+1].time < h[k].time {
+				k++
+			}
+			if h[k].time >= last.time {
+				break
+			}
+			h[i] = h[k]
+			i = k
+		}
+		h[i] = last
+	}
+	return top
+}
+
+// Simulate is the latency of the plan. ok is false if the sub-models wait for
+// each other. As soon as the latency is known to be above limit it stops and
+// returns some time above limit.
+func (s *State) Simulate(limit ir.Time) (latency ir.Time, ok bool) {
+	m, x := s.m, &s.sim
+	pf := m.Problem.Platform
+	x.heap, x.batch = x.heap[:0], x.batch[:0]
+	for c := range x.free {
+		x.free[c], x.given[c] = 0, -1
+	}
+	running := 0
+	for rest := s.used; rest != 0; rest &= rest - 1 {
+		t := bits.TrailingZeros64(rest)
+		x.open[t] = s.remote[t]
+		x.ready[t] = 0
+		left := s.pred[t] & m.devMask[m.slotDev[t]]
+		if before := m.procMask[m.slotProc[t]] & s.used & (1<<t - 1); before != 0 {
+			left |= 1 << (63 - bits.LeadingZeros64(before))
+		}
+		x.left[t] = left
+		running++
+		if x.open[t] == 0 && left == 0 {
+			end := s.Length(t)
+			if end > limit {
+				return end, true
+			}
+			x.push(simEvent{time: end, what: int32(t)})
+		}
+	}
+	var now ir.Time
+	round := int32(0)
+	if m.source >= 0 {
+		s.send(m.Slots, m.source)
+	}
+	for {
+		for len(x.heap) > 0 && x.heap[0].time == now {
+			e := x.pop()
+			if e.what < 0 {
+				v := ^e.what
+				x.batch = append(x.batch, simTransfer{v, e.goal, e.hop, s.home(v)})
+				continue
+			}
+			running--
+			latency = max(latency, now)
+			t := int(e.what)
+			dev := m.slotDev[t]
+			for rest := m.devMask[dev] & s.used &^ (1 << t); rest != 0; rest &= rest - 1 {
+				w := bits.TrailingZeros64(rest)
+				if x.left[w]&(1<<t) != 0 {
+					x.left[w] &^= 1 << t
+					x.ready[w] = max(x.ready[w], now)
+					if x.left[w] == 0 && x.open[w] == 0 {
+						end := x.ready[w] + s.Length(w)
+						if end > limit {
+							return end, true
+						}
+						x.push(simEvent{time: end, what: int32(w)})
+					}
+				}
+			}
+			s.send(t, dev)
+		}
+		if len(x.batch) > 0 {
+			if len(x.batch) > 1 {
+				slices.SortFunc(x.batch, func(a, b simTransfer) int {
+					if a.value != b.value {
+						return int(a.value - b.value)
+					}
+					return int(a.goal - b.goal)
+				})
+			}
+			for _, b := range x.batch {
+				r := s.route(b.value, b.from, b.goal)
+				l := r.links[b.hop]
+				link := &pf.Links[l]
+				c := m.channel[l]
+				if x.given[c] == now && x.turn[c] != round {
+					return s.simulateSlowly()
+				}
+				x.given[c], x.turn[c] = now, round
+				x.free[c] = max(x.free[c], now) + link.Busy(m.bytes[b.value])
+				arrive := x.free[c] + link.Latency
+				if int(b.hop)+1 < len(r.links) {
+					if arrive > limit {
+						return arrive, true
+					}
+					x.push(simEvent{arrive, ^b.value, b.goal, b.hop + 1})
+					continue
+				}
+				if b.goal == m.sink && m.output[b.value] {
+					latency = max(latency, arrive)
+					if latency > limit {
+						return latency, true
+					}
+				}
+				for rest := s.need[b.value] & m.devMask[b.goal]; rest != 0; rest &= rest - 1 {
+					w := bits.TrailingZeros64(rest)
+					x.open[w]--
+					x.ready[w] = max(x.ready[w], arrive)
+					if x.left[w] == 0 && x.open[w] == 0 {
+						end := x.ready[w] + s.Length(w)
+						if end > limit {
+							return end, true
+						}
+						x.push(simEvent{time: end, what: int32(w)})
+					}
+				}
+			}
+			x.batch = x.batch[:0]
+			round++
+		}
+		if len(x.heap) == 0 {
+			break
+		}
+		now = x.heap[0].time
+	}
+	return latency, running == 0
+}
+
+// send makes the values that leave a slot's device ready for their first hop.
+func (s *State) send(slot int, dev int32) {
+	for _, v := range s.cross[slot] {
+		for rest := s.goals[v]; rest != 0; rest &= rest - 1 {
+			s.sim.batch = append(s.sim.batch, simTransfer{v, int32(bits.TrailingZeros64(rest)), 0, dev})
+		}
+	}
+}
+
+// home is the device where a value is made.
+func (s *State) home(v int32) int32 {
+	if u := s.m.producer[v]; u >= 0 {
+		return s.m.slotDev[s.slot[u]]
+	}
+	return s.m.source
+}
+
+func (s *State) simulateSlowly() (ir.Time, bool) {
+	result, err := Evaluate(s.m.Problem, s.Plan(ir.Latency))
+	if err != nil {
+		return 0, false
+	}
+	return result.Latency, true
+}
