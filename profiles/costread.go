@@ -403,6 +403,7 @@ type costLoader struct {
 	folder folder
 	files  map[string]*CostFile // nil: it has been reported
 	errs   diag.List            // inside cost files
+	read   []string             // names of files as errors show them
 }
 
 // takeErrors returns what was wrong inside cost files since the last call.
@@ -412,6 +413,13 @@ func (l *costLoader) takeErrors() diag.List {
 	return errs
 }
 
+// takeFiles returns the names of the files that were read since the last call.
+func (l *costLoader) takeFiles() []string {
+	names := l.read
+	l.read = nil
+	return names
+}
+
 // table reads the cost files of a processor into a table and puts their
 // parameters into its hardware. Of several files the later one counts.
 func (l *costLoader) table(profile *yamlFile, e *processorEntry) *costTable {
@@ -419,7 +427,7 @@ func (l *costLoader) table(profile *yamlFile, e *processorEntry) *costTable {
 	for _, el := range e.costFiles {
 		file, known := l.files[el.text]
 		if !known {
-			file = l.read(profile, el)
+			file = l.load(profile, el)
 			l.files[el.text] = file
 		}
 		if file == nil {
@@ -439,7 +447,7 @@ func (l *costLoader) table(profile *yamlFile, e *processorEntry) *costTable {
 	return table
 }
 
-func (l *costLoader) read(profile *yamlFile, el element) *CostFile {
+func (l *costLoader) load(profile *yamlFile, el element) *CostFile {
 	if !fs.ValidPath(el.text) || strings.Contains(el.text, `\`) {
 		profile.failAt(el.tok, "costs: %s is no path inside the folder of the profiles, expected one such as jetson-gpu.costs.json", quoted(el.text))
 		return nil
@@ -449,6 +457,7 @@ func (l *costLoader) read(profile *yamlFile, el element) *CostFile {
 		profile.failAt(el.tok, "costs: cannot read %s: %v", quoted(el.text), err)
 		return nil
 	}
+	l.read = append(l.read, l.folder.show(el.text))
 	file, err := ReadCosts(l.folder.show(el.text), data)
 	if err != nil {
 		if list, ok := err.(diag.List); ok {

@@ -26,6 +26,12 @@ const maxDevices = 1000
 // The error is a diag.Error with file, line and column where they apply, or a
 // diag.List of several.
 func Load(dir string) (*Fleet, error) {
+	if dir == "" {
+		return nil, &diag.Error{Msg: "no folder of device profiles is named"}
+	}
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return nil, &diag.Error{File: dir, Msg: notFolder}
+	}
 	return load(folder{os.DirFS(dir), ".", func(name string) string {
 		if name == "." {
 			return dir
@@ -33,6 +39,8 @@ func Load(dir string) (*Fleet, error) {
 		return filepath.Join(dir, filepath.FromSlash(name))
 	}})
 }
+
+const notFolder = "not a folder, expected one with device profiles (*.yaml)"
 
 // LoadFS is Load for the folder dir (a slash-separated path, "." for the top)
 // of a file system such as testing/fstest.MapFS or embed.FS.
@@ -92,7 +100,7 @@ func (d folder) list() (devices []string, fleet bool, err error) {
 	case err != nil:
 		return nil, false, fail("%v", cause(err))
 	case !info.IsDir():
-		return nil, false, fail("not a folder, expected one with device profiles (*.yaml)")
+		return nil, false, fail(notFolder)
 	}
 	entries, err := fs.ReadDir(d.fsys, d.dir) // sorted by name
 	if err != nil {
@@ -155,6 +163,7 @@ func load(d folder) (*Fleet, error) {
 		}
 		errs = append(errs, file.sorted()...)
 		errs = append(errs, costs.takeErrors()...)
+		fleet.files = append(append(fleet.files, file.name), costs.takeFiles()...)
 	}
 	if hasFleet {
 		file := &yamlFile{name: d.show(fleetFileName)}
@@ -164,6 +173,7 @@ func load(d folder) (*Fleet, error) {
 		} else {
 			applyFleet(fleet.Platform, readFleet(file, data), complete)
 			errs = append(errs, file.sorted()...)
+			fleet.files = append(fleet.files, file.name)
 		}
 	}
 	if err := errs.Err(); err != nil {

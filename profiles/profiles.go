@@ -23,7 +23,13 @@ import (
 type Fleet struct {
 	Platform   *ir.Platform
 	Processors []Processor // by ir.ProcID
+	files      []string
 }
+
+// Files lists what was read, in that order and each once: device profiles with
+// the cost files that they name, then fleet.yaml; as paths that start with the
+// folder that was loaded.
+func (f *Fleet) Files() []string { return slices.Clone(f.files) }
 
 // Processor is what a profile says about a processor beyond ir.Processor.
 type Processor struct {
@@ -121,7 +127,7 @@ func (f *Fleet) withEnd(device string, set func(*ir.Platform, ir.DeviceID)) (*Fl
 	}
 	platform := *f.Platform
 	set(&platform, d)
-	return &Fleet{Platform: &platform, Processors: f.Processors}, nil
+	return &Fleet{Platform: &platform, Processors: f.Processors, files: f.files}, nil
 }
 
 // enumerate lists names for a message, the first few of many.
