@@ -1,0 +1,27 @@
+//go:build unix
+
+package backend
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// isInvalid says whether a file system has no such operation for this kind of file.
+func isInvalid(err error) bool { return errors.Is(err, syscall.EINVAL) }
+
+// lockFolder takes the lock of a folder without waiting; release gives it up. The
+// lock ends with its process, however that ends. ok is false if another process
+// has it or the file system knows no locks.
+func lockFolder(path string) (release func(), ok bool) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, false
+	}
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		f.Close()
+		return nil, false
+	}
+	return func() { f.Close() }, true
+}

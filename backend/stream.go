@@ -1,0 +1,162 @@
+package backend
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
+)
+
+// copyBytes is the size of the pieces in which files are read.
+const copyBytes = 256 << 10
+
+// digest hashes pieces in a goroutine of its own, while the caller writes them.
+type digest struct {
+	pieces chan []byte
+	done   chan struct{}
+	sum    hash.Hash
+}
+
+func newDigest() *digest {
+	d := &digest{pieces: make(chan []byte), done: make(chan struct{}), sum: sha256.New()}
+	go func() {
+		for p := range d.pieces {
+			d.sum.Write(p)
+			d.done <- struct{}{}
+		}
+		close(d.done)
+	}()
+	return d
+}
+
+// while hashes p during f; p may change once it returns.
+func (d *digest) while(p []byte, f func()) {
+	d.pieces <- p
+	f()
+	<-d.done
+}
+
+// close ends the goroutine and returns the digest in hexadecimal.
+func (d *digest) close() string {
+	close(d.pieces)
+	<-d.done
+	return hex.EncodeToString(d.sum.Sum(nil))
+}
+
+// sink is a file that is being written: it counts, hashes and watches the context.
+type sink struct {
+	ctx     context.Context
+	out     io.Writer
+	digest  *digest
+	bytes   int64
+	advance func(int64)
+}
+
+func (s *sink) Write(p []byte) (n int, err error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	s.digest.while(p, func() { n, err = s.out.Write(p) })
+	s.bytes += int64(n)
+	s.advance(int64(n))
+	return n, err
+}
+
+// progressStep is how many bytes are written between two reports of progress.
+const progressStep = 4 << 20
+
+// progress adds up what all files have written and tells the caller.
+type progress struct {
+	mu          sync.Mutex
+	done, total int64
+	told        int64
+	began       time.Time
+	tell        func(done float64, note string)
+}
+
+func (p *progress) advance(n int64) {
+	if p.tell == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done += n
+	if p.done-p.told < progressStep && p.done < p.total {
+		return
+	}
+	p.told = p.done
+	const mb = 1e6
+	note := fmt.Sprintf("%.0f of %.0f MB", float64(p.done)/mb, float64(p.total)/mb)
+	if s := time.Since(p.began).Seconds(); s > 0.1 {
+		note += fmt.Sprintf(", %.0f MB/s", float64(p.done)/mb/s)
+	}
+	p.tell(float64(p.done)/float64(max(p.total, 1)), note)
+}
+
+// writeRanges writes a data file: the ranges in order, with zeros between them.
+func writeRanges(w io.Writer, ranges []dataRange) error {
+	var at int64
+	var zeros [dataAlignment]byte
+	var buf []byte
+	for _, r := range ranges {
+		for at < r.offset {
+			n, err := w.Write(zeros[:min(r.offset-at, dataAlignment)])
+			if err != nil {
+				return err
+			}
+			at += int64(n)
+		}
+		var n int64
+		var err error
+		if r.unpack.width == 0 {
+			n, err = r.data.WriteTo(w)
+		} else {
+			if buf == nil {
+				buf = make([]byte, copyBytes)
+			}
+			n, err = io.CopyBuffer(onlyWriter{w}, r.unpack.reader(r.data.Reader(), r.bytes), buf)
+		}
+		if err != nil {
+			return err
+		}
+		if n != r.bytes {
+			return errCount
+		}
+		at += n
+	}
+	return nil
+}
+
+// onlyWriter hides other methods, so that io.CopyBuffer uses its buffer.
+type onlyWriter struct{ io.Writer }
+
+// hashFile is the SHA-256 of a file in hexadecimal.
+func hashFile(ctx context.Context, path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", &diag.Error{File: path, Msg: "cannot read the model", Err: err}
+	}
+	defer f.Close()
+	h := sha256.New()
+	buf := make([]byte, copyBytes)
+	for {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		n, err := f.Read(buf)
+		h.Write(buf[:n])
+		if err == io.EOF {
+			return hex.EncodeToString(h.Sum(nil)), nil
+		}
+		if err != nil {
+			return "", &diag.Error{File: path, Msg: "cannot read the model", Err: err}
+		}
+	}
+}

@@ -1,0 +1,438 @@
+package backend
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
+	"github.com/dnnsplit/dnnsplit/frontend/onnxfile"
+)
+
+// WriteOptions say how a bundle is put on disk.
+type WriteOptions struct {
+	// Force replaces an existing folder whatever it holds. Without it only an
+	// empty folder and a bundle that holds nothing else are replaced.
+	Force bool
+
+	// Progress, if not nil, is called as bytes are written, by one goroutine at a
+	// time: with the share done, in [0, 1], and amounts and rate for people.
+	Progress func(done float64, note string)
+
+	files fileSystem // nil: the real one
+}
+
+// Write puts the bundle into folder dir: into a temporary folder beside it first,
+// which takes dir's place once everything is on disk. If anything fails or ctx is
+// cancelled, dir is as it was and nothing else is left. Where the system cannot
+// exchange two folders in one step, a kill between two renames can leave an old
+// bundle under its temporary name. On success sizes and digests of the files are
+// entered in b.Manifest.
+//
+// Files are written side by side, through buffers of a fixed size.
+func (b *Bundle) Write(ctx context.Context, dir string, o WriteOptions) (err error) {
+	if o.files == nil {
+		o.files = diskFiles{}
+	}
+	w := &writing{b: b, o: o}
+	if err := w.examine(dir); err != nil {
+		return err
+	}
+	made, err := makeParents(w.target)
+	if err != nil {
+		return &diag.Error{File: dir, Msg: "cannot make the output's parent folder", Err: err}
+	}
+	defer func() {
+		if err != nil {
+			removeEmpty(made)
+		}
+	}()
+	w.clean()
+	if err := w.makeTemp(); err != nil {
+		return &diag.Error{File: dir, Msg: "cannot make a folder beside the output", Err: err}
+	}
+	defer func() {
+		w.release()
+		// After a swap this is the old bundle.
+		if rerr := o.files.RemoveAll(w.temp); rerr != nil && err == nil && !w.swapped {
+			err = &diag.Error{File: w.temp, Msg: "cannot remove the temporary folder", Err: rerr}
+		}
+	}()
+	m, err := w.fill(ctx)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return w.explain(ctx, dir, err)
+	}
+	if err := w.swap(); err != nil {
+		return w.explain(ctx, dir, err)
+	}
+	b.Manifest = m
+	return nil
+}
+
+// writing is one bundle on its way to disk.
+type writing struct {
+	b       *Bundle
+	o       WriteOptions
+	target  string // absolute, links resolved
+	exists  bool   // the target is a folder that may be replaced
+	temp    string
+	release func() // of the lock on temp
+	swapped bool   // temp holds what stood at the target before
+}
+
+// explain adds the output's name to an error and hides what cancellation did to
+// single files.
+func (w *writing) explain(ctx context.Context, dir string, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	var d *diag.Error
+	if errors.As(err, &d) {
+		return err
+	}
+	return &diag.Error{File: dir, Msg: "cannot write the bundle", Err: err}
+}
+
+// examine finds the target and refuses to replace what is not ours.
+func (w *writing) examine(dir string) error {
+	fail := func(format string, args ...any) error {
+		return &diag.Error{File: dir, Msg: fmt.Sprintf(format, args...)}
+	}
+	if dir == "" {
+		return fail("the output folder has no name")
+	}
+	target, err := filepath.Abs(dir)
+	if err != nil {
+		return &diag.Error{File: dir, Msg: "cannot find the output folder", Err: err}
+	}
+	w.target = target
+	info, err := os.Lstat(target)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		if w.target, err = filepath.EvalSymlinks(target); err == nil {
+			info, err = os.Stat(w.target)
+		}
+	}
+	if err != nil {
+		return &diag.Error{File: dir, Msg: "cannot find the output folder", Err: err}
+	}
+	if !info.IsDir() {
+		return fail("it exists and is no folder: choose another output")
+	}
+	if source, err := resolved(w.b.source); err == nil && within(source, w.target) {
+		return fail("the output folder would replace the folder of the model %s: choose another output", w.b.source)
+	}
+	w.exists = true
+	if w.o.Force {
+		return nil
+	}
+	entries, err := os.ReadDir(w.target)
+	if err != nil {
+		return &diag.Error{File: dir, Msg: "cannot read the output folder", Err: err}
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	ours := bundleFiles(w.target)
+	if ours == nil {
+		return fail("the folder exists and is no bundle: choose another output, or replace it with --force")
+	}
+	for _, e := range entries {
+		if !slices.Contains(ours, e.Name()) {
+			return fail("the folder holds %q, which is no part of the bundle there: move it away, choose another output, or replace all with --force", e.Name())
+		}
+	}
+	return nil
+}
+
+func resolved(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(abs)
+}
+
+// within says whether path is dir or lies in it.
+func within(path, dir string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
+
+// bundleFiles are the names of the files of the bundle in a folder, nil if there is none.
+func bundleFiles(dir string) []string {
+	body, err := readManifestFile(filepath.Join(dir, ManifestFile))
+	if err != nil {
+		return nil
+	}
+	var m Manifest
+	if json.Unmarshal(body, &m) != nil || m.Schema != ManifestSchema {
+		return nil
+	}
+	files := []string{ManifestFile}
+	for _, s := range m.Submodels {
+		files = append(files, s.File)
+		if s.Data != nil {
+			files = append(files, s.Data.File)
+		}
+	}
+	for _, f := range m.Files {
+		files = append(files, f.File)
+	}
+	return files
+}
+
+// tempPrefix starts the names of the temporary folders for a target.
+func (w *writing) tempPrefix() string {
+	base := filepath.Base(w.target)
+	return "." + base[:min(len(base), 100)] + ".dnnsplit-"
+}
+
+// clean removes temporary folders that killed runs have left beside the target:
+// those that no process holds the lock of.
+func (w *writing) clean() {
+	parent := filepath.Dir(w.target)
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), w.tempPrefix()) || strings.HasSuffix(e.Name(), asideSuffix) {
+			continue // what was moved aside may be the only copy of a bundle
+		}
+		// A run that has just made its folder may not hold the lock yet.
+		info, err := e.Info()
+		if err != nil || time.Since(info.ModTime()) < time.Minute {
+			continue
+		}
+		path := filepath.Join(parent, e.Name())
+		if release, ok := lockFolder(path); ok {
+			_ = os.RemoveAll(path)
+			release()
+		}
+	}
+}
+
+func (w *writing) makeTemp() error {
+	for range 1000 {
+		path := filepath.Join(filepath.Dir(w.target), fmt.Sprintf("%s%08x", w.tempPrefix(), rand.Uint32()))
+		err := w.o.files.Mkdir(path)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		w.temp = path
+		release, ok := lockFolder(path)
+		if !ok {
+			release = func() {}
+		}
+		w.release = release
+		return nil
+	}
+	return errors.New("every name that was tried exists")
+}
+
+// job is one file of the bundle.
+type job struct {
+	name  string
+	bytes int64
+	write func(io.Writer) error
+	done  func(sha string, bytes int64)
+}
+
+// fill writes everything into the temporary folder and returns the complete manifest.
+func (w *writing) fill(ctx context.Context) (*Manifest, error) {
+	m := w.b.Manifest.clone()
+	jobs := w.jobs(m)
+	p := &progress{tell: w.o.Progress, began: time.Now()}
+	for _, j := range jobs {
+		p.total += j.bytes
+	}
+	// Large files first: they decide how long it takes.
+	order := make([]int, len(jobs))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(jobs[b].bytes, jobs[a].bytes) })
+	tasks := make([]func(context.Context) error, 0, len(jobs)+1)
+	tasks = append(tasks, func(ctx context.Context) (err error) {
+		m.Model.SHA256, err = hashFile(ctx, w.b.source)
+		return err
+	})
+	for _, i := range order {
+		tasks = append(tasks, func(ctx context.Context) error { return w.file(ctx, jobs[i], p) })
+	}
+	if err := parallel(ctx, tasks); err != nil {
+		return nil, err
+	}
+	body, err := m.Encode()
+	if err != nil {
+		return nil, err
+	}
+	err = w.file(ctx, job{name: ManifestFile, write: func(out io.Writer) error {
+		_, err := out.Write(body)
+		return err
+	}, done: func(string, int64) {}}, &progress{})
+	if err != nil {
+		return nil, err
+	}
+	return m, w.o.files.SyncDir(w.temp)
+}
+
+// jobs lists the files in the manifest's order.
+func (w *writing) jobs(m *Manifest) []job {
+	var jobs []job
+	for i := range m.Submodels {
+		s := &m.Submodels[i]
+		draft := w.b.Models[i]
+		jobs = append(jobs, job{s.File, draft.Size(), func(out io.Writer) error { return writeDraft(out, draft) }, func(sha string, n int64) {
+			s.SHA256, s.Bytes = sha, n
+		}})
+		if s.Data == nil {
+			continue
+		}
+		data := w.b.data[i]
+		jobs = append(jobs, job{s.Data.File, data.end, func(out io.Writer) error { return writeRanges(out, data.ranges) }, func(sha string, n int64) {
+			s.Data.SHA256, s.Data.Bytes = sha, n
+		}})
+	}
+	for i, f := range w.b.extra {
+		jobs = append(jobs, job{f.name, int64(len(f.body)), func(out io.Writer) error {
+			_, err := out.Write(f.body)
+			return err
+		}, func(sha string, n int64) {
+			m.Files[i].SHA256, m.Files[i].Bytes = sha, n
+		}})
+	}
+	return jobs
+}
+
+func writeDraft(out io.Writer, d *onnxfile.Draft) error {
+	_, err := d.WriteTo(out)
+	return err
+}
+
+// file writes one file and flushes it.
+func (w *writing) file(ctx context.Context, j job, p *progress) (err error) {
+	out, err := w.o.files.Create(filepath.Join(w.temp, j.name))
+	if err != nil {
+		return err
+	}
+	s := &sink{ctx: ctx, out: out, digest: newDigest(), advance: p.advance}
+	err = j.write(s)
+	sha := s.digest.close()
+	if err == nil {
+		err = out.Flush(ctx)
+	}
+	if cerr := out.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	j.done(sha, s.bytes)
+	return nil
+}
+
+// maxParallel bounds how many files are written at once: a disk gains nothing from more.
+const maxParallel = 4
+
+// parallel runs tasks side by side, in order of their start, and waits for all.
+// The first to fail stops the others; the error is that of the earliest in the list.
+func parallel(ctx context.Context, tasks []func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make([]error, len(tasks))
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range min(len(tasks), maxParallel, max(2, runtime.GOMAXPROCS(0))) {
+		wg.Go(func() {
+			for i := range next {
+				if errs[i] = ctx.Err(); errs[i] == nil {
+					errs[i] = tasks[i](ctx)
+				}
+				if errs[i] != nil {
+					cancel()
+				}
+			}
+		})
+	}
+	for i := range tasks {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, context.Canceled) {
+			return err
+		}
+	}
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// swap puts the temporary folder into the target's place.
+func (w *writing) swap() error {
+	files := w.o.files
+	parent := filepath.Dir(w.target)
+	if !w.exists {
+		if err := files.Rename(w.temp, w.target); err != nil {
+			return err
+		}
+		w.swapped = true
+		_ = files.SyncDir(parent) // the new state stands; at worst a power cut brings the old one back
+		return nil
+	}
+	err := files.Exchange(w.temp, w.target)
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = w.swapInSteps()
+	}
+	if err != nil {
+		return err
+	}
+	w.swapped = true
+	_ = files.SyncDir(parent)
+	return nil
+}
+
+const asideSuffix = ".old"
+
+// swapInSteps moves the old bundle aside and the new one in.
+func (w *writing) swapInSteps() error {
+	files := w.o.files
+	aside := w.temp + asideSuffix
+	if err := files.Rename(w.target, aside); err != nil {
+		return err
+	}
+	if err := files.Rename(w.temp, w.target); err != nil {
+		if back := files.Rename(aside, w.target); back != nil {
+			return fmt.Errorf("%w; the old bundle is now %s: %w", err, aside, back)
+		}
+		return err
+	}
+	w.temp = aside
+	return nil
+}
