@@ -114,6 +114,11 @@ func (g *generator) tensor() *onnxpb.TensorProto {
 			raw[i] &= 1
 		}
 	}
+	if typ == int32(onnxpb.TensorProto_FLOAT) || typ == int32(onnxpb.TensorProto_COMPLEX64) {
+		for i := 0; i < len(raw); i += 4 {
+			raw[i+2] |= 0x40 // protoreflect, which scramble uses, changes signalling NaNs
+		}
+	}
 	g.raw[name] = raw
 	if g.flip() {
 		p.RawData = raw
