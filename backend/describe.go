@@ -29,8 +29,8 @@ func newDescription(c *cut, p *ir.Placement) (*description, error) {
 		diag.Bugf("the schedule has %d runs for %d sub-models", len(p.Schedule.Runs), len(p.Plan.Submodels))
 	}
 	d := &description{c: c, p: p, data: map[int]*store{}}
+	d.stems = SubmodelIDs(c.l.Problem.Platform, c.plan)
 	d.executionOrder()
-	d.name()
 	for _, part := range c.parts {
 		for _, v := range slices.Concat(part.inputs, part.outputs) {
 			if err := c.x.checkName(c.x.names[v]); err != nil {
@@ -108,22 +108,24 @@ func (d *description) executionOrder() {
 	}
 }
 
-// name gives every sub-model its id, which is also its file's name.
-func (d *description) name() {
-	pf := d.c.l.Problem.Platform
+// SubmodelIDs are the ids of a plan's sub-models, by index in the plan: the names
+// of their files without extension.
+func SubmodelIDs(pf *ir.Platform, plan *ir.Plan) []string {
 	procs := make([]string, len(pf.Processors))
 	counts := make([]int, len(pf.Processors))
 	for i, p := range pf.Processors {
 		procs[i] = p.Name
 	}
-	for _, s := range d.c.plan.Submodels {
+	for _, s := range plan.Submodels {
 		counts[s.Processor]++
 	}
 	stems := fileStems(procs, counts)
-	d.stems = make([]string, len(d.c.plan.Submodels))
-	for i, s := range d.c.plan.Submodels {
-		d.stems[i] = stems[s.Processor][d.runAt[i]]
+	ids := make([]string, len(plan.Submodels))
+	for i, s := range plan.Submodels {
+		ids[i] = stems[s.Processor][0]
+		stems[s.Processor] = stems[s.Processor][1:]
 	}
+	return ids
 }
 
 // dataFile notes that a sub-model has external weights; i is its place in the order.
