@@ -13,7 +13,6 @@ import (
 	"regexp"
 
 	"github.com/dnnsplit/dnnsplit/backend"
-	"github.com/dnnsplit/dnnsplit/backend/report"
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/frontend"
@@ -225,16 +224,15 @@ func (o *Options) passes() passes.Options {
 
 // emit describes the bundle.
 func (r *Result) emit() error {
-	b, err := backend.Build(r.model, r.Lowered, r.Placement, backend.Options{})
+	recorded, err := r.Options.recorded()
 	if err != nil {
 		return err
 	}
-	trace, err := report.Trace(r.Lowered, r.Placement)
+	r.Bundle, err = backend.Build(r.model, r.Lowered, r.Placement, backend.Options{ToolVersion: Version(), Recorded: recorded})
 	if err != nil {
 		return err
 	}
-	b.AddFile("trace.json", trace)
-	r.Bundle = b
+	r.Bundle.Manifest.Notes = append(r.Bundle.Manifest.Notes, r.Notes...)
 	return nil
 }
 

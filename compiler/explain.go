@@ -45,11 +45,12 @@ func (r *Result) Explain(ctx context.Context, node string) (e *Explanation, err 
 	problem := r.Lowered.Problem
 	e = &Explanation{Node: node, Op: problem.Graph.Op(at)}
 	chosen := ir.NoProc
-	for i, s := range r.Placement.Plan.Submodels {
+	for k, i := range r.Bundle.Plan {
+		s := r.Placement.Plan.Submodels[i]
 		if slices.Contains(s.Nodes, at) {
 			chosen = s.Processor
 			e.Processor = problem.Platform.Processors[chosen].Name
-			e.Submodel = r.Bundle.Manifest.Submodels[i].ID
+			e.Submodel = r.Bundle.Manifest.Submodels[k].ID
 		}
 	}
 	for p, proc := range problem.Platform.Processors {

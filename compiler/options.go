@@ -1,6 +1,7 @@
 package compiler
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
@@ -66,4 +67,49 @@ func (o *Options) submodels() int {
 		return 1
 	}
 	return o.Submodels
+}
+
+// recorded is what the manifest says was asked for: what a result depends on
+// beside the contents of the files. Paths are not in it, so that bundles made in
+// different folders are the same.
+func (o *Options) recorded() (json.RawMessage, error) {
+	type rule struct {
+		Pattern   string `json:"pattern"`
+		Processor string `json:"processor"`
+	}
+	rules := func(in []Rule) []rule {
+		var out []rule
+		for _, r := range in {
+			out = append(out, rule(r))
+		}
+		return out
+	}
+	submodels := any(o.submodels())
+	if submodels == 0 {
+		submodels = "auto"
+	}
+	return json.Marshal(struct {
+		Objective string             `json:"objective"`
+		Submodels any                `json:"submodels"`
+		Seed      uint64             `json:"seed"`
+		Dims      map[string]int64   `json:"dims,omitempty"`
+		Inputs    map[string][]int64 `json:"inputs,omitempty"`
+		Source    string             `json:"source,omitempty"`
+		Sink      string             `json:"sink,omitempty"`
+		Pins      []rule             `json:"pin,omitempty"`
+		Forbids   []rule             `json:"forbid,omitempty"`
+		Same      []string           `json:"same,omitempty"`
+		Reuse     bool               `json:"reuse,omitempty"`
+		TimeLimit string             `json:"time_limit,omitempty"`
+	}{
+		o.Objective.String(), submodels, o.Seed, o.Dims, o.Inputs, o.Source, o.Sink,
+		rules(o.Pins), rules(o.Forbids), o.Same, o.Reuse != "", limitText(o.TimeLimit),
+	})
+}
+
+func limitText(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return d.String()
 }

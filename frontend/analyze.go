@@ -190,3 +190,14 @@ func saturate(a, b int64) int64 {
 	}
 	return a + b
 }
+
+// Outputs are the values that the node makes, absent ones left out.
+func (n *NodeInfo) Outputs() []string {
+	var out []string
+	for _, v := range n.proto.GetOutput() {
+		if v != "" {
+			out = append(out, v)
+		}
+	}
+	return out
+}

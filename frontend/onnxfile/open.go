@@ -129,3 +129,15 @@ func (m *Model) Close() error { return m.files.close() }
 // m.Proto: an initializer, or a tensor in an attribute at any depth. It returns
 // nil for any other.
 func (m *Model) Tensor(t *onnxpb.TensorProto) *Tensor { return m.tensors[t] }
+
+// Files lists the files of the model, itself first and then those of external
+// data in the order of first use, as paths that start like Path.
+func (m *Model) Files() []string {
+	m.files.mu.Lock()
+	defer m.files.mu.Unlock()
+	names := make([]string, len(m.files.all))
+	for i, f := range m.files.all {
+		names[i] = f.name
+	}
+	return names
+}

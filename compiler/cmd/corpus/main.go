@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,9 +17,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/dnnsplit/dnnsplit/backend/verify"
-	"github.com/dnnsplit/dnnsplit/compiler"
-	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/compiler/corpus"
 )
 
 func main() {
@@ -31,15 +28,6 @@ func main() {
 		os.Exit(1)
 	}
 }
-
-// trial is one way to split a model.
-type trial struct {
-	name      string
-	force     int // processors that memory shall force; 0: the fleet as it is
-	submodels int
-}
-
-var trials = []trial{{"fleet", 0, 1}, {"memory 2", 2, 1}, {"memory 3", 3, 1}, {"memory 5", 5, 1}, {"submodels 3", 0, 3}}
 
 func run(ctx context.Context) error {
 	models := flag.String("models", "testdata/models", "folder of ONNX models")
@@ -74,17 +62,21 @@ func run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, t := range trials {
-			row, err := split(ctx, model, *devices, work, t)
+		for _, t := range corpus.Trials() {
+			out, err := corpus.Split(ctx, model, *devices, work, t)
 			if ctx.Err() != nil {
 				return ctx.Err()
+			}
+			text := ""
+			if err == nil {
+				text, err = row(out)
 			}
 			done++
 			if err != nil {
 				failed++
-				row = "-\t-\t-\t-\t-\t-\tFAILED: " + strings.ReplaceAll(err.Error(), "\n", "; ")
+				text = "-\t-\t-\t-\t-\t-\tFAILED: " + strings.ReplaceAll(err.Error(), "\n", "; ")
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\n", name, t.name, row)
+			fmt.Fprintf(w, "%s\t%s\t%s\n", name, t.Name, text)
 		}
 		w.Flush()
 	}
@@ -111,74 +103,18 @@ func fill(ctx context.Context, file, work string) (string, error) {
 	return out, nil
 }
 
-// split compiles, writes and verifies one trial; the row says what came of it.
-func split(ctx context.Context, model, devices, work string, t trial) (string, error) {
-	o := compiler.Options{Model: model, Devices: devices, Output: filepath.Join(work, "out"), Submodels: t.submodels, SkipAuto: true, Force: true}
-	shapes, err := hints(model)
-	if err != nil {
-		return "", err
-	}
-	o.Inputs = shapes
-	if t.force > 0 {
-		dir, err := tightFleet(ctx, o, work, t.force)
-		if err != nil {
-			return "", err
-		}
-		o.Devices = dir
-	}
-	r, err := compiler.Compile(ctx, o)
-	if err != nil {
-		return "", err
-	}
-	defer r.Close()
-	if err := r.Write(ctx); err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(o.Output)
-	used := map[ir.ProcID]bool{}
-	for _, s := range r.Placement.Plan.Submodels {
-		used[s.Processor] = true
-	}
-	best := "-"
-	if t := bestOf(r.Placement.Single); t > 0 {
-		best = fmt.Sprintf("%.3f", t.Us()/1000)
-	}
-	rep, err := verify.Run(ctx, verify.Options{Bundle: o.Output, Model: model})
-	if err != nil {
-		return "", err
-	}
+// row is what the table says of a trial; an error if the split is wrong.
+func row(out *corpus.Outcome) (string, error) {
 	verdict := "bit-equal"
 	switch {
-	case !rep.Equal:
-		return "", errors.New("the split computes something else: " + rep.Text())
-	case !rep.DependsOnInputs:
+	case !out.Report.Equal:
+		return "", errors.New("the split computes something else: " + out.Report.Text())
+	case !out.Report.DependsOnInputs:
 		verdict = "bit-equal, but no output depends on the inputs"
 	}
-	return fmt.Sprintf("%d\t%d\t%d\t%d\t%.3f\t%s\t%s", len(r.Analysis.Nodes), len(used), len(r.Placement.Plan.Submodels),
-		len(r.Bundle.Manifest.Edges), r.Placement.Plan.Latency.Us()/1000, best, verdict), nil
-}
-
-// bestOf is the least feasible latency; 0 if there is none.
-func bestOf(list []ir.Baseline) ir.Time {
-	best := ir.Time(0)
-	for _, b := range list {
-		if b.Feasible && (best == 0 || b.Latency < best) {
-			best = b.Latency
-		}
+	best := "-"
+	if out.BestSingle > 0 {
+		best = fmt.Sprintf("%.3f", out.BestSingle.Us()/1000)
 	}
-	return best
-}
-
-// hints reads MODEL.hints.json: the input shapes that a model needs.
-func hints(model string) (map[string][]int64, error) {
-	text, err := os.ReadFile(model + ".hints.json")
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	var h struct {
-		Shapes map[string][]int64 `json:"shapes"`
-	}
-	return h.Shapes, json.Unmarshal(text, &h)
+	return fmt.Sprintf("%d\t%d\t%d\t%d\t%.3f\t%s\t%s", out.Nodes, out.Processors, out.Submodels, out.Edges, out.Latency.Us()/1000, best, verdict), nil
 }

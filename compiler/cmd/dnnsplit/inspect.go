@@ -63,7 +63,7 @@ m measured, f fitted to measurements, r roofline of the data sheet; "-" is unsup
 	}
 	fl := cmd.Flags()
 	fl.SortFlags = false
-	fl.StringVar(&o.Devices, "devices", "", "folder of device profiles (*.yaml)")
+	fl.StringVar(&o.Devices, "devices", "", "`DIR` of device profiles (*.yaml)")
 	f.model(fl)
 	fl.StringVar(&sortBy, "sort", "", "sort by this `COLUMN`, largest first: "+strings.Join(sortColumns, ", "))
 	fl.BoolVar(&byOp, "by-op", false, "totals by operator instead of nodes")

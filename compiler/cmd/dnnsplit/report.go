@@ -12,7 +12,7 @@ import (
 // printSplit prints what a split is worth and what it consists of.
 func printSplit(u *ui, r *compiler.Result) {
 	p, pf := r.Placement, r.Lowered.Problem.Platform
-	m := &r.Bundle.Manifest
+	m := r.Bundle.Manifest
 	used := map[ir.ProcID]bool{}
 	for _, s := range p.Plan.Submodels {
 		used[s.Processor] = true
@@ -23,14 +23,14 @@ func printSplit(u *ui, r *compiler.Result) {
 	u.printf("costs       %s of the predicted time\n\n", sourceShares(r))
 
 	var rows [][]string
-	for i, s := range p.Plan.Submodels {
-		run := p.Schedule.Runs[i]
+	for k, i := range r.Bundle.Plan {
+		s, run := p.Plan.Submodels[i], p.Schedule.Runs[i]
 		nodes := len(s.Nodes)
 		if members := memberCount(r.Lowered, s.Nodes); members > 0 {
 			nodes = members
 		}
 		row := []string{
-			m.Submodels[i].ID, pf.Processors[s.Processor].Name, fmt.Sprint(nodes), fmt.Sprint(len(s.Replicas)),
+			m.Submodels[k].ID, pf.Processors[s.Processor].Name, fmt.Sprint(nodes), fmt.Sprint(len(s.Replicas)),
 			bytesText(p.Schedule.WeightOf[i]), bytesText(p.Schedule.PeakOf[i]), ms(run.Start), ms(run.End),
 		}
 		rows = append(rows, row)

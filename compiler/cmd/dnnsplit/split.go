@@ -32,7 +32,7 @@ between them. "Do not split" is a possible answer.`,
 		Args:          usage(oneFile("an ONNX model")),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Version:       version(),
+		Version:       compiler.Version(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Model = args[0]
 			f.apply(u, &o)
@@ -42,7 +42,7 @@ between them. "Do not split" is a possible answer.`,
 	cmd.SetVersionTemplate("dnnsplit {{.Version}}\n")
 	fl := cmd.Flags()
 	fl.SortFlags = false
-	fl.StringVar(&o.Devices, "devices", "", "folder of device profiles (*.yaml)")
+	fl.StringVar(&o.Devices, "devices", "", "`DIR` of device profiles (*.yaml)")
 	fl.StringVarP(&o.Output, "output", "o", "", "folder to write (default MODEL.split/)")
 	fl.BoolVar(&o.Force, "force", false, "replace the output folder even if it is not a bundle")
 	f.model(fl)
@@ -158,7 +158,7 @@ func split(cmd *cobra.Command, u *ui, o compiler.Options, f *splitFlags) error {
 		}
 	}
 	if f.format.value == "json" {
-		text, err := r.Bundle.Manifest.JSON()
+		text, err := r.Bundle.Manifest.Encode()
 		if err != nil {
 			return err
 		}
