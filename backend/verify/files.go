@@ -1,0 +1,94 @@
+package verify
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/dnnsplit/dnnsplit/backend"
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
+)
+
+// fileSum is the SHA-256 of a file, in hex. It stops when ctx is done.
+func fileSum(ctx context.Context, path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", &diag.Error{File: path, Msg: "cannot be read", Err: cause(err)}
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.CopyBuffer(h, stopReader{ctx, f}, make([]byte, 1<<20)); err != nil {
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		return "", &diag.Error{File: path, Msg: "cannot be read", Err: cause(err)}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// stopReader reads until ctx is done.
+type stopReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (s stopReader) Read(b []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.r.Read(b)
+}
+
+// checkFiles compares every file that the manifest describes with what is there.
+// A missing file is an error; a changed one is a problem.
+func checkFiles(ctx context.Context, dir string, m *backend.Manifest, model string) ([]string, error) {
+	var problems []string
+	check := func(path, want, what string) error {
+		got, err := fileSum(ctx, path)
+		if err == nil && want != "" && !strings.EqualFold(got, want) {
+			problems = append(problems, fmt.Sprintf("%s %s: its SHA-256 is %s, the manifest says %s", path, what, got, want))
+		}
+		return err
+	}
+	for _, s := range m.Submodels {
+		if err := check(filepath.Join(dir, s.File), s.SHA256, "is not the file that was written"); err != nil {
+			return nil, err
+		}
+		if s.Data != nil {
+			if err := check(filepath.Join(dir, s.Data.File), s.Data.SHA256, "is not the file that was written"); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := check(model, m.Model.SHA256, "is not the model that was split"); err != nil {
+		return nil, err
+	}
+	return problems, nil
+}
+
+// findModel is the source model: the file that was named, else the manifest's
+// beside the bundle, in the working directory, or in the bundle.
+func findModel(named, dir string, m *backend.Manifest) (string, error) {
+	if named != "" {
+		return named, nil
+	}
+	if m.Model.File == "" {
+		return "", &diag.Error{File: filepath.Join(dir, backend.ManifestFile), Msg: "the manifest names no model, name one with --model"}
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		abs = dir
+	}
+	tried := []string{filepath.Join(filepath.Dir(abs), m.Model.File), m.Model.File, filepath.Join(dir, m.Model.File)}
+	for _, path := range tried {
+		if st, err := os.Stat(path); err == nil && !st.IsDir() {
+			return path, nil
+		}
+	}
+	return "", &diag.Error{File: m.Model.File, Msg: "the model that was split is neither beside the bundle nor in the working directory, name it with --model"}
+}
