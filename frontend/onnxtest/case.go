@@ -1,5 +1,7 @@
 package onnxtest
 
+import "strings"
+
 // Case is a model that tests loop over.
 type Case struct {
 	Name  string
@@ -15,13 +17,13 @@ type Tag uint
 // version 8 and opset 17 that ONNX Runtime runs, whose outputs are the same in
 // each run and depend on the inputs.
 const (
-	// Unchecked: ONNX's own checker refuses it though ONNX Runtime runs it.
+	// Unchecked: the checker or the strict shape inference of ONNX 1.12 refuses it.
 	Unchecked Tag = 1 << iota
 	// Newer: it needs more than IR version 8 or opset 17.
 	Newer
 	// NoRun: ONNX Runtime's CPU provider does not run it.
 	NoRun
-	// Random: two runs on the same inputs give different outputs.
+	// Random: two runs of one session on the same inputs give different outputs.
 	Random
 	// Fixed: no output depends on the inputs, or there are none.
 	Fixed
@@ -34,6 +36,16 @@ const (
 	// Large: more than 100 MB of weights or more than a second to run.
 	Large
 )
+
+func (t Tag) String() string {
+	var l []string
+	for i, name := range []string{"unchecked", "newer", "norun", "random", "fixed", "external", "exotic", "large"} {
+		if t&(1<<i) != 0 {
+			l = append(l, name)
+		}
+	}
+	return strings.Join(l, ",")
+}
 
 // Has says whether all of the given tags are set.
 func (t Tag) Has(all Tag) bool { return t&all == all }

@@ -226,6 +226,11 @@ func OptionalType(elem *onnxpb.TypeProto) *onnxpb.TypeProto {
 		OptionalType: &onnxpb.TypeProto_Optional{ElemType: elem}}}
 }
 
+func mapType(key DType, value *onnxpb.TypeProto) *onnxpb.TypeProto {
+	return &onnxpb.TypeProto{Value: &onnxpb.TypeProto_MapType{
+		MapType: &onnxpb.TypeProto_Map{KeyType: proto.Int32(int32(key)), ValueType: value}}}
+}
+
 // Store adds an initializer; in a function, which has none, a Constant node.
 func (g *Graph) Store(t *onnxpb.TensorProto) string {
 	if g.fn != nil {

@@ -35,8 +35,9 @@ func engine(t *testing.T) {
 	}
 }
 
-// runFile runs a model once on the given inputs with graph optimisation off.
-func runFile(path string, in []Value) (map[string]any, error) {
+// runFile runs a model in one session on each of the given inputs, graph
+// optimisation off. With no inputs it only loads the model.
+func runFile(path string, inputs ...[]Value) ([]map[string]any, error) {
 	_, outs, err := ort.GetInputOutputInfo(path)
 	if err != nil {
 		return nil, err
@@ -50,6 +51,31 @@ func runFile(path string, in []Value) (map[string]any, error) {
 		return nil, err
 	}
 	var inNames, outNames []string
+	if len(inputs) > 0 {
+		for _, v := range inputs[0] {
+			inNames = append(inNames, v.Name)
+		}
+	}
+	for _, o := range outs {
+		outNames = append(outNames, o.Name)
+	}
+	s, err := ort.NewDynamicAdvancedSession(path, inNames, outNames, so)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Destroy()
+	var all []map[string]any
+	for _, in := range inputs {
+		r, err := runSession(s, outs, in)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+func runSession(s *ort.DynamicAdvancedSession, outs []ort.InputOutputInfo, in []Value) (map[string]any, error) {
 	var vals []ort.Value
 	defer func() {
 		for _, v := range vals {
@@ -61,26 +87,38 @@ func runFile(path string, in []Value) (map[string]any, error) {
 		if err != nil {
 			return nil, fmt.Errorf("input %s: %w", v.Name, err)
 		}
-		inNames, vals = append(inNames, v.Name), append(vals, x)
+		vals = append(vals, x)
 	}
-	for _, o := range outs {
-		outNames = append(outNames, o.Name)
+	var err error
+	got := make([]ort.Value, len(outs))
+	for i, o := range outs {
+		if got[i], err = preallocated(o); err != nil {
+			return nil, err
+		}
 	}
-	s, err := ort.NewDynamicAdvancedSession(path, inNames, outNames, so)
-	if err != nil {
-		return nil, err
-	}
-	defer s.Destroy()
-	got := make([]ort.Value, len(outNames))
 	if err := s.Run(vals, got); err != nil {
 		return nil, err
 	}
 	res := map[string]any{}
 	for i, v := range got {
-		res[outNames[i]] = elements(v)
+		res[outs[i].Name] = elements(v)
 		v.Destroy()
 	}
 	return res, nil
+}
+
+// preallocated is the value for an output that the binding cannot make by itself:
+// of rank 0 or of 16-bit floats, which it would cut to half. nil for all others.
+func preallocated(o ort.InputOutputInfo) (ort.Value, error) {
+	t := DType(o.DataType)
+	switch {
+	case o.OrtValueType != ort.ONNXTypeTensor:
+	case t == Float16 || t == BFloat16:
+		return ort.NewCustomDataTensor(o.Dimensions, make([]byte, elemBytes(t, o.Dimensions.FlattenedSize())), o.DataType)
+	case t == Float && o.Dimensions != nil && len(o.Dimensions) == 0:
+		return ort.NewEmptyScalar[float32]()
+	}
+	return nil, nil
 }
 
 func ortValue(v Value) (ort.Value, error) {
@@ -101,6 +139,12 @@ func ortValue(v Value) (ort.Value, error) {
 			err = s.SetContents(v.Strings)
 		}
 		return s, err
+	}
+	if v.Type == Float && len(v.Dims) == 0 {
+		return ort.NewScalar(math.Float32frombits(binary.LittleEndian.Uint32(v.Data)))
+	}
+	if v.Type == Float && len(v.Data) == 0 {
+		return ort.NewEmptyTensor[float32](v.Dims)
 	}
 	return ort.NewCustomDataTensor(v.Dims, v.Data, ort.TensorElementDataType(v.Type))
 }
@@ -126,6 +170,16 @@ func elements(v ort.Value) any {
 		return s
 	case *ort.Tensor[float32]:
 		return floats(v.GetData())
+	case *ort.Scalar[float32]:
+		return []float64{float64(v.GetData())}
+	case *ort.Tensor[bool]:
+		l := make([]float64, len(v.GetData()))
+		for i, x := range v.GetData() {
+			if x {
+				l[i] = 1
+			}
+		}
+		return l
 	case *ort.Tensor[float64]:
 		return floats(v.GetData())
 	case *ort.Tensor[int64]:
@@ -231,15 +285,19 @@ func TestOutputsDependOnInputs(t *testing.T) {
 			if err := m.WriteFile(path); err != nil {
 				t.Fatal(err)
 			}
-			in1, err := m.Inputs(1, nil)
-			if err != nil {
-				t.Fatal(err)
+			in1, err1 := m.Inputs(1, nil)
+			in2, err2 := m.Inputs(2, nil)
+			if c.Tags.Has(Exotic) && (err1 != nil || len(in1) == 0) {
+				// The Go binding has no optionals and cannot run without inputs.
+				if _, err := runFile(path); (err != nil) != c.Tags.Has(NoRun) {
+					t.Errorf("loading: %v", err)
+				}
+				return
 			}
-			in2, err := m.Inputs(2, nil)
-			if err != nil {
-				t.Fatal(err)
+			if err1 != nil || err2 != nil {
+				t.Fatal(err1, err2)
 			}
-			out1, err := runFile(path, in1)
+			out, err := runFile(path, in1, in1, in2)
 			if c.Tags.Has(NoRun) {
 				if err == nil {
 					t.Error("tagged NoRun, but it runs")
@@ -249,14 +307,7 @@ func TestOutputsDependOnInputs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			again, err := runFile(path, in1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			out2, err := runFile(path, in2)
-			if err != nil {
-				t.Fatal(err)
-			}
+			out1, again, out2 := out[0], out[1], out[2]
 			differs, repeats := false, true
 			for name, v := range out1 {
 				if err, ok := v.(error); ok {

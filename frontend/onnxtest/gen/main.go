@@ -16,7 +16,7 @@ func main() {
 	fs := flag.NewFlagSet("gen", flag.ContinueOnError)
 	out := fs.String("o", "", "`file` to write (default NAME.onnx)")
 	seed := fs.Uint64("seed", 1, "seed of the weights")
-	list := fs.Bool("list", false, "list the names of all models")
+	list := fs.Bool("list", false, "list the names of all models, their tags and what they are")
 	external := fs.String("external", "", "write weights of 1 KiB and more to this `file` beside the model")
 	typed := fs.Bool("typed", false, "store weights in typed fields instead of raw_data")
 	constants := fs.Bool("constants", false, "store weights as Constant nodes")
@@ -29,10 +29,10 @@ func main() {
 	}
 	if *list {
 		for _, c := range onnxtest.Catalog() {
-			fmt.Printf("%-28s %s\n", c.Name, c.What)
+			fmt.Printf("%-34s %-20s %s\n", c.Name, c.Tags, c.What)
 		}
 		for _, c := range onnxtest.Sized() {
-			fmt.Printf("%-28s %s\n", c.Name+"=N", c.What)
+			fmt.Printf("%-34s %-20s %s\n", c.Name+"=N", "", c.What)
 		}
 		return
 	}
