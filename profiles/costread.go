@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
@@ -17,6 +18,8 @@ import (
 
 // maxCostBytes bounds a cost file: some 200,000 signatures.
 const maxCostBytes = 64 << 20
+
+const maxCostDepth = 100 // of values that are skipped
 
 // ReadCosts reads a cost file; name is how errors call it. Keys that the schema
 // does not have, missing keys and entries that make no sense are errors.
@@ -29,16 +32,16 @@ func ReadCosts(name string, data []byte) (*CostFile, error) {
 		r.failAt(int64(i), "the file is not UTF-8 text")
 		return nil, r.errs.Err()
 	}
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, &diag.Error{File: name, Msg: "the file is empty"}
+	}
 	r.dec = json.NewDecoder(bytes.NewReader(data))
 	r.dec.UseNumber()
 	c := r.file()
-	if !r.broken {
-		if _, start := r.next(); !r.broken {
-			r.failAt(start, "expected the end of the file")
-		} else if r.atEnd {
-			r.broken = false
-		}
+	if end := r.dec.InputOffset(); !r.broken && len(bytes.TrimSpace(data[end:])) > 0 {
+		r.failAt(end+int64(bytes.IndexFunc(data[end:], func(c rune) bool { return !unicode.IsSpace(c) })), "expected the end of the file")
 	}
+	sortErrors(r.errs)
 	if err := r.errs.Err(); err != nil {
 		return nil, err
 	}
@@ -53,7 +56,6 @@ type costReader struct {
 	dec    *json.Decoder
 	errs   diag.List
 	broken bool // the syntax is; nothing more can be read
-	atEnd  bool // broken because the file ended between two values
 }
 
 func (r *costReader) failAt(offset int64, format string, args ...any) {
@@ -82,22 +84,14 @@ func (r *costReader) next() (json.Token, int64) {
 	tok, err := r.dec.Token()
 	if err != nil {
 		r.broken = true
-		switch {
-		case err == io.EOF && start == int64(len(r.data)) && r.complete():
-			r.atEnd = true
-		case err == io.EOF || err == io.ErrUnexpectedEOF:
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
 			r.failAt(int64(len(r.data)), "the file ends too early")
-		default:
+		} else {
 			r.failAt(start, "not valid JSON: %v", err)
 		}
 		return nil, start
 	}
 	return tok, start
-}
-
-// complete says whether the decoder has read a whole value and is at no place inside one.
-func (r *costReader) complete() bool {
-	return len(bytes.TrimSpace(r.data)) > 0 && !r.dec.More()
 }
 
 // value is a JSON value: a scalar token or the delimiter that opens a composite.
@@ -124,6 +118,11 @@ func (r *costReader) skip(v value) {
 		if r.broken || depth == 0 {
 			return
 		}
+		if depth > maxCostDepth {
+			r.failAt(v.start, "nested more than %d deep, deeper than any cost file", maxCostDepth)
+			r.broken = true
+			return
+		}
 	}
 }
 
@@ -136,7 +135,7 @@ func (r *costReader) object(v value, what string, required int, keys []string, f
 		r.wrong(v, what, "an object")
 		return false
 	}
-	seen := make([]bool, len(keys))
+	seen := make([]bool, len(keys)) // or misspelt
 	for {
 		tok, start := r.next()
 		if r.broken {
@@ -153,11 +152,12 @@ func (r *costReader) object(v value, what string, required int, keys []string, f
 		i := slices.Index(keys, key)
 		switch {
 		case i < 0:
-			hint := didYouMean(key, keys)
-			if hint == "" {
-				hint = "; its keys are " + strings.Join(keys, ", ")
+			if s := suggest(key, keys); s != "" {
+				seen[slices.Index(keys, s)] = true
+				r.failAt(start, "%s has no key %s, did you mean %s?", what, quoted(key), quoted(s))
+			} else {
+				r.failAt(start, "%s has no key %s; its keys are %s", what, quoted(key), strings.Join(keys, ", "))
 			}
-			r.failAt(start, "%s has no key %s%s", what, quoted(key), hint)
 			r.skip(val)
 		case seen[i]:
 			r.failAt(start, "the key %s is here twice", quoted(key))
@@ -232,14 +232,7 @@ func (r *costReader) whole(v value, what string) int64 {
 func (r *costReader) file() *CostFile {
 	c := &CostFile{}
 	keys := []string{"schema", "processor", "entries", "machine", "source", "parameters"}
-	v := r.value()
-	if r.broken {
-		if r.atEnd || len(r.errs) == 0 {
-			r.failAt(0, "the file is empty")
-		}
-		return c
-	}
-	r.object(v, "a cost file", 3, keys, func(key string, v value) {
+	r.object(r.value(), "a cost file", 3, keys, func(key string, v value) {
 		switch key {
 		case "schema":
 			if s := r.text(v, key); s != costsSchema && v.tok == json.Token(s) {

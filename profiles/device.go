@@ -41,10 +41,9 @@ func readDevice(file *yamlFile, data []byte) *deviceFile {
 		return d
 	}
 	m := file.mapping(root, "a device", "schema", "name", "memory", "processors", "source")
-	if m == nil {
+	if m == nil || !checkSchema(m, deviceSchema) {
 		return d
 	}
-	checkSchema(m, deviceSchema)
 	if fd := m.need("name", "raspberry-pi-5"); fd != nil {
 		d.name = readName(m, fd)
 		d.nameAt = fd.value.GetToken()
@@ -77,15 +76,16 @@ func readDevice(file *yamlFile, data []byte) *deviceFile {
 	return d
 }
 
-// checkSchema reports a missing or foreign schema.
-func checkSchema(m *mapping, want string) {
+// checkSchema reports a missing or foreign schema. With a foreign one, which it
+// returns false for, nothing else that is wrong with the file matters.
+func checkSchema(m *mapping, want string) bool {
 	fd := m.need("schema", want)
 	if fd == nil {
-		return
+		return true
 	}
 	got, ok := m.text(fd)
 	if !ok || got == want {
-		return
+		return true
 	}
 	hint := ""
 	switch {
@@ -94,7 +94,9 @@ func checkSchema(m *mapping, want string) {
 	case want == fleetSchema && got == deviceSchema:
 		hint = "; a device's file has another name than " + fleetFileName
 	}
+	m.file.errs = m.file.errs[:0]
 	m.file.failAt(fd.value.GetToken(), "schema: found %s, expected %s%s", quoted(got), want, hint)
+	return false
 }
 
 // readName reads the name of a device or processor; names become file names and

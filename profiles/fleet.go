@@ -40,7 +40,9 @@ func readFleet(file *yamlFile, data []byte) *fleetFile {
 	if m == nil {
 		return f
 	}
-	checkSchema(m, fleetSchema)
+	if !checkSchema(m, fleetSchema) {
+		return f
+	}
 	f.source = readDeviceName(m, "source")
 	f.sink = readDeviceName(m, "sink")
 	if fd := m.get("links"); fd != nil {
@@ -92,22 +94,22 @@ func readLink(file *yamlFile, item ast.Node) *linkEntry {
 		return nil
 	}
 	l := readWay(m)
-	between := m.find("between")
-	from, to := m.find("from"), m.find("to")
+	between, fromTo := m.has("between"), m.has("from") || m.has("to")
 	switch {
-	case between != nil && (from != nil || to != nil):
+	case between && fromTo:
 		file.failAt(m.start, "a link has either between or from and to, not both")
 		return nil
-	case between == nil && from == nil && to == nil:
+	case !between && !fromTo:
 		file.failAt(m.start, "a link needs its ends, for example %s", strconv.Quote("between: [raspberry-pi-5, edge-server]"))
 		return nil
-	case between != nil:
-		if m.get("between") == nil {
+	case between:
+		fd := m.get("between")
+		if fd == nil {
 			return nil
 		}
-		ends := m.texts(between)
-		if s, ok := between.value.(*ast.SequenceNode); ok && len(s.Values) != 2 {
-			file.failAt(between.value.GetToken(), "between: expected the names of two devices, found %d", len(s.Values))
+		ends := m.texts(fd)
+		if s, ok := fd.value.(*ast.SequenceNode); ok && len(s.Values) != 2 {
+			file.failAt(fd.value.GetToken(), "between: expected the names of two devices, found %d", len(s.Values))
 			return nil
 		}
 		if len(ends) != 2 || l == nil {

@@ -13,7 +13,8 @@ func suggest(name string, candidates []string) string {
 	if len(name) > longest {
 		return ""
 	}
-	best, bestDistance := "", 1+max(1, utf8.RuneCountInString(name)/3)
+	runes := utf8.RuneCountInString(name)
+	best, bestDistance := "", min(runes, 1+max(1, runes/3)) // something of the name must be right
 	for _, c := range candidates {
 		if len(c) > longest {
 			continue

@@ -55,11 +55,16 @@ func (f *yamlFile) failAt(tok *token.Token, format string, args ...any) {
 
 // sorted is what is wrong with the file, in the order in which it stands there.
 func (f *yamlFile) sorted() diag.List {
-	slices.SortStableFunc(f.errs, func(a, b error) int {
+	sortErrors(f.errs)
+	return f.errs
+}
+
+// sortErrors sorts errors of one file, all of type *diag.Error, by position.
+func sortErrors(errs diag.List) {
+	slices.SortStableFunc(errs, func(a, b error) int {
 		x, y := a.(*diag.Error), b.(*diag.Error)
 		return cmp.Or(cmp.Compare(x.Line, y.Line), cmp.Compare(x.Col, y.Col))
 	})
-	return f.errs
 }
 
 // parse returns the root of the file's only document, or nil if it reported
@@ -84,7 +89,7 @@ func (f *yamlFile) parse(data []byte) ast.Node {
 		case errors.As(err, &bound):
 			f.failAt(bound.tok, "%s", bound.msg)
 		case errors.As(err, &syntax):
-			f.failAt(syntax.GetToken(), "not valid YAML: %s", oneLine(syntax.GetMessage()))
+			f.failAt(syntax.GetToken(), "not valid YAML: %s%s", oneLine(syntax.GetMessage()), aliasHint(syntax.GetToken()))
 		default:
 			f.failAt(nil, "not valid YAML: %s", oneLine(err.Error()))
 		}
@@ -97,7 +102,7 @@ func (f *yamlFile) parse(data []byte) ast.Node {
 		case root == nil:
 			root = doc.Body
 		default:
-			f.failAt(doc.Body.GetToken(), "a second document starts here, expected one document a file")
+			f.failAt(startOf(doc.Body), "a second document starts here, expected one document a file")
 			return nil
 		}
 	}
@@ -122,7 +127,25 @@ func invalidText(data []byte) int {
 	return -1
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// oneLine is a parser's message as one line, with tabs to be seen.
+func oneLine(s string) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(s, "\t", `\t`)), " ")
+}
+
+const quoteStar = "; put a text that starts with * in quotes"
+
+// aliasHint explains a syntax error behind a * that was meant as text.
+func aliasHint(tok *token.Token) string {
+	for range 2 {
+		if tok != nil && tok.Type == token.AliasType {
+			return quoteStar
+		}
+		if tok != nil {
+			tok = tok.Prev
+		}
+	}
+	return ""
+}
 
 type boundError struct {
 	tok *token.Token
@@ -240,13 +263,13 @@ func (f *yamlFile) resolve(n ast.Node) ast.Node {
 			n = v.Value
 		case *ast.AliasNode:
 			if v.Value == nil {
-				f.failAt(at, "an alias without a name; put a text that starts with * in quotes")
+				f.failAt(at, "an alias without a name"+quoteStar)
 				return nil
 			}
 			name := v.Value.GetToken().Value
 			target, ok := f.anchors[name]
 			if !ok {
-				f.failAt(at, "no anchor is called %s; put a text that starts with * in quotes", quoted(name))
+				f.failAt(at, "no anchor is called %s%s", quoted(name), quoteStar)
 				return nil
 			}
 			n = target
@@ -259,6 +282,20 @@ func (f *yamlFile) resolve(n ast.Node) ast.Node {
 	}
 	f.failAt(at, "an alias that stands for nothing but aliases")
 	return nil
+}
+
+// startOf is the token at which a node starts: a block mapping's first key,
+// where the parser has its first colon.
+func startOf(n ast.Node) *token.Token {
+	switch v := n.(type) {
+	case *ast.MappingNode:
+		if !v.IsFlowStyle && len(v.Values) > 0 {
+			return v.Values[0].Key.GetToken()
+		}
+	case *ast.MappingValueNode:
+		return v.Key.GetToken()
+	}
+	return n.GetToken()
 }
 
 // describe names what a node is, for "expected …, found …".
@@ -300,22 +337,29 @@ type mapping struct {
 	what   string // "a processor"
 	start  *token.Token
 	fields []field
+	meant  []string // keys that an unknown key most likely stands for
 }
 
 // mapping reads n as a mapping that has the given keys only. It is nil if n is
 // none, which it reported.
 func (f *yamlFile) mapping(n ast.Node, what string, keys ...string) *mapping {
-	return f.openMapping(n, what, func(key string, tok *token.Token) bool {
+	var meant []string
+	m := f.openMapping(n, what, func(key string, tok *token.Token) bool {
 		if slices.Contains(keys, key) {
 			return true
 		}
-		hint := didYouMean(key, keys)
-		if hint == "" {
-			hint = "; its keys are " + strings.Join(keys, ", ")
+		if s := suggest(key, keys); s != "" {
+			meant = append(meant, s)
+			f.failAt(tok, "%s has no key %s, did you mean %s?", what, quoted(key), quoted(s))
+		} else {
+			f.failAt(tok, "%s has no key %s; its keys are %s", what, quoted(key), strings.Join(keys, ", "))
 		}
-		f.failAt(tok, "%s has no key %s%s", what, quoted(key), hint)
 		return false
 	})
+	if m != nil {
+		m.meant = meant
+	}
+	return m
 }
 
 // openMapping is mapping with a test of keys that reports those it refuses.
@@ -324,7 +368,7 @@ func (f *yamlFile) openMapping(n ast.Node, what string, known func(string, *toke
 	if n == nil {
 		return nil
 	}
-	m := &mapping{file: f, what: what, start: n.GetToken()}
+	m := &mapping{file: f, what: what, start: startOf(n)}
 	var values []*ast.MappingValueNode
 	switch v := n.(type) {
 	case *ast.MappingNode:
@@ -332,14 +376,11 @@ func (f *yamlFile) openMapping(n ast.Node, what string, known func(string, *toke
 	case *ast.MappingValueNode:
 		values = []*ast.MappingValueNode{v}
 	default:
-		f.failAt(n.GetToken(), "expected %s as a mapping of keys to values, found %s", what, describe(n))
+		f.failAt(startOf(n), "expected %s as a mapping of keys to values, found %s", what, describe(n))
 		return nil
 	}
-	for i, v := range values {
+	for _, v := range values {
 		tok := v.Key.GetToken()
-		if i == 0 && m.start.Type != token.MappingStartType {
-			m.start = tok
-		}
 		if _, ok := v.Key.(*ast.StringNode); !ok {
 			if v.Key.IsMergeKey() {
 				f.failAt(tok, "merge keys are not read here, write the keys out")
@@ -379,9 +420,12 @@ func (m *mapping) get(key string) *field {
 	return nil
 }
 
+// has says whether the key is there, be it misspelt.
+func (m *mapping) has(key string) bool { return m.find(key) != nil || slices.Contains(m.meant, key) }
+
 // need is get that reports a missing key, with an example of it.
 func (m *mapping) need(key, example string) *field {
-	if m.find(key) == nil {
+	if !m.has(key) {
 		m.file.failAt(m.start, "%s needs the key %s, for example %s", m.what, quoted(key), strconv.Quote(key+": "+example))
 	}
 	return m.get(key)
@@ -399,13 +443,13 @@ func (f *yamlFile) textOf(n ast.Node, what string) (string, bool) {
 		if s := strings.TrimSpace(scalarText(n)); s != "" {
 			return s, true
 		}
-		f.failAt(n.GetToken(), "%s: expected a text, found an empty one", what)
+		f.failAt(startOf(n), "%s: expected a text, found an empty one", what)
 		return "", false
 	case ast.IntegerType, ast.FloatType, ast.BoolType:
-		f.failAt(n.GetToken(), "%s: expected a text, found %s; put it in quotes", what, describe(n))
+		f.failAt(startOf(n), "%s: expected a text, found %s; put it in quotes", what, describe(n))
 		return "", false
 	}
-	f.failAt(n.GetToken(), "%s: expected a text, found %s", what, describe(n))
+	f.failAt(startOf(n), "%s: expected a text, found %s", what, describe(n))
 	return "", false
 }
 
@@ -443,7 +487,7 @@ func (m *mapping) list(fd *field, of string) ([]ast.Node, bool) {
 		if of == "texts" && fd.value.Type() == ast.StringType {
 			hint = ", write [" + strconv.Quote(scalarText(fd.value)) + "]"
 		}
-		m.file.failAt(fd.value.GetToken(), "%s: expected a list of %s, found %s%s", fd.key, of, describe(fd.value), hint)
+		m.file.failAt(startOf(fd.value), "%s: expected a list of %s, found %s%s", fd.key, of, describe(fd.value), hint)
 		return nil, false
 	}
 	return s.Values, true
@@ -460,7 +504,7 @@ func quantity[T any](m *mapping, fd *field, parse func(string) (T, error)) (T, b
 	default:
 		_, err := parse("?")
 		_, want, _ := strings.Cut(err.Error(), "expected ")
-		m.file.failAt(fd.value.GetToken(), "%s: found %s, expected %s", fd.key, describe(fd.value), want)
+		m.file.failAt(startOf(fd.value), "%s: found %s, expected %s", fd.key, describe(fd.value), want)
 		return zero, false
 	}
 	v, err := parse(scalarText(fd.value))
