@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"path"
 	"path/filepath"
 	"slices"
 	"unicode/utf8"
@@ -168,7 +169,7 @@ func (d *description) sourceData() []string {
 		}
 		for _, r := range s.ranges {
 			if r.from != "" {
-				out = append(out, r.from)
+				out = append(out, path.Clean(r.from))
 			}
 		}
 	}

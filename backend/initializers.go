@@ -262,7 +262,7 @@ func (s *store) place(t *onnxpb.TensorProto, held *onnxfile.Tensor) (dataRange, 
 		if !ok || elem.Bits() == 0 {
 			return dataRange{}, errors.New("its element type and dims do not say how large it is")
 		}
-		r.unpack = unpacking{width: (elem.Bits() + 7) / 8}
+		r.unpack = unpacking{width: (elem.Bits() + 7) / 8, truth: elem == ir.Bool}
 	}
 	if s.placed == nil {
 		s.placed = map[rangeKey]int{}

@@ -11,7 +11,8 @@ import (
 // elements. The zero value changes nothing: packed floats and doubles are raw
 // already.
 type unpacking struct {
-	width int // bytes of an element; the field holds varints
+	width int  // bytes of an element; the field holds varints
+	truth bool // elements are bools: 1 for anything but 0
 }
 
 // reader reads n raw bytes from the field's encoding r.
@@ -19,15 +20,15 @@ func (u unpacking) reader(r io.Reader, n int64) io.Reader {
 	if u.width == 0 {
 		return r
 	}
-	return &varintReader{r: bufio.NewReaderSize(r, 1<<16), width: u.width, left: n}
+	return &varintReader{r: bufio.NewReaderSize(r, 1<<16), unpacking: u, left: n}
 }
 
 // varintReader decodes varints to elements of a fixed width, cutting off the
 // high bytes as ONNX asks.
 type varintReader struct {
-	r     *bufio.Reader
-	width int
-	left  int64
+	unpacking
+	r    *bufio.Reader
+	left int64
 }
 
 var errCount = errors.New("the contents of a tensor do not match its dims")
@@ -50,6 +51,9 @@ func (v *varintReader) Read(p []byte) (int, error) {
 				err = errCount
 			}
 			return n, err
+		}
+		if v.truth && x != 0 {
+			x = 1
 		}
 		for k := range v.width {
 			p[n+k] = byte(x >> (8 * k))
