@@ -31,12 +31,10 @@ type Result struct {
 	Placement *ir.Placement
 	Bundle    *backend.Bundle
 	Notes     []string // what the user should know: assumptions, dead nodes, what was kept
-
-	model *onnxfile.Model
 }
 
 // Close releases the model's files.
-func (r *Result) Close() error { return r.model.Close() }
+func (r *Result) Close() error { return r.Analysis.Model.Close() }
 
 // Compile reads the model and the fleet, places the model and describes the
 // bundle. It writes nothing: Result.Write does.
@@ -76,13 +74,13 @@ func lower(ctx context.Context, o Options) (r *Result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m, a, err := load(ctx, &o)
+	a, err := load(ctx, &o)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			m.Close()
+			a.Model.Close()
 		}
 	}()
 	lo, err := o.lowerOptions(fleet)
@@ -90,11 +88,11 @@ func lower(ctx context.Context, o Options) (r *Result, err error) {
 		return nil, err
 	}
 	o.progress("lower", -1, "")
-	l, err := a.Lower(ctx, m, fleet, lo)
+	l, err := a.Lower(ctx, fleet, lo)
 	if err != nil {
 		return nil, err
 	}
-	r = &Result{Options: o, Fleet: fleet, Analysis: a, Lowered: l, Notes: l.Notes, model: m}
+	r = &Result{Options: o, Fleet: fleet, Analysis: a, Lowered: l, Notes: l.Notes}
 	if o.Reuse != "" {
 		if err := r.reuse(); err != nil {
 			return nil, err
@@ -104,19 +102,23 @@ func lower(ctx context.Context, o Options) (r *Result, err error) {
 }
 
 // load opens the model and analyses it.
-func load(ctx context.Context, o *Options) (*onnxfile.Model, *frontend.Analysis, error) {
+func load(ctx context.Context, o *Options) (*frontend.Analysis, error) {
 	o.progress("read", -1, "")
 	m, err := onnxfile.Open(ctx, o.Model, onnxfile.Options{})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	o.progress("shapes", -1, "")
-	a, err := frontend.Analyze(ctx, m, o.bindings(m))
+	fo := frontend.Options{Shape: o.bindings(m)}
+	if o.KeepFunctions {
+		fo.Inline = frontend.InlineNever
+	}
+	a, err := frontend.Analyze(ctx, m, fo)
 	if err != nil {
 		m.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	return m, a, nil
+	return a, nil
 }
 
 // bindings sorts --shape NAME=N out: NAME is a symbolic dimension, or else an
@@ -218,8 +220,16 @@ func (o *Options) passes() passes.Options {
 	return passes.Options{
 		Objective: o.Objective, Seed: o.Seed, TimeLimit: o.TimeLimit, Workers: o.Workers,
 		Auto:     !o.SkipAuto && o.submodels() != 0,
-		Progress: func(p passes.Progress) { o.progress("place", p.Done, p.Note) },
+		Progress: func(p passes.Progress) { o.progress("place", -1, searchNote(p)) },
 	}
+}
+
+// searchNote says how far a search is.
+func searchNote(p passes.Progress) string {
+	if p.Best == 0 {
+		return p.Pass
+	}
+	return fmt.Sprintf("%s: best %s, gap %.1f%%", p.Pass, p.Best, 100*p.Gap())
 }
 
 // emit describes the bundle.
@@ -228,7 +238,7 @@ func (r *Result) emit() error {
 	if err != nil {
 		return err
 	}
-	r.Bundle, err = backend.Build(r.model, r.Lowered, r.Placement, backend.Options{ToolVersion: Version(), Recorded: recorded})
+	r.Bundle, err = backend.Build(r.Analysis.Model, r.Lowered, r.Placement, backend.Options{ToolVersion: Version(), Recorded: recorded})
 	if err != nil {
 		return err
 	}

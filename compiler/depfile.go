@@ -9,7 +9,7 @@ import (
 // WriteDepfile writes a rule for Make and Ninja: the manifest depends on every
 // file that the compilation read.
 func (r *Result) WriteDepfile(path string) error {
-	files := append(r.model.Files(), r.Fleet.Files()...)
+	files := append(r.Analysis.Model.Files(), r.Fleet.Files()...)
 	if r.Options.Reuse != "" {
 		files = append(files, r.Options.Reuse)
 	}

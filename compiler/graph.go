@@ -9,7 +9,6 @@ import (
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/frontend"
-	"github.com/dnnsplit/dnnsplit/frontend/onnxfile"
 	"github.com/dnnsplit/dnnsplit/passes"
 	"github.com/dnnsplit/dnnsplit/profiles"
 )
@@ -60,12 +59,11 @@ func Inspect(ctx context.Context, o Options) (in *Inspection, err error) {
 		defer r.Close()
 		return &Inspection{Analysis: r.Analysis, Fleet: r.Fleet, Lowered: r.Lowered, Notes: r.Notes}, nil
 	}
-	var m *onnxfile.Model
-	m, a, err := load(ctx, &o)
+	a, err := load(ctx, &o)
 	if err != nil {
 		return nil, err
 	}
-	defer m.Close()
+	defer a.Model.Close()
 	return &Inspection{Analysis: a, Notes: a.Notes}, nil
 }
 

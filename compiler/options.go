@@ -20,6 +20,8 @@ type Options struct {
 	Dims   map[string]int64   // symbolic dimension → extent, for costing only
 	Inputs map[string][]int64 // graph input → shape, for costing only
 
+	KeepFunctions bool // never replace a function call by the function's body
+
 	Source, Sink string // device names; "": as the fleet says
 
 	Pins    []Rule   // nodes that must run on a processor
@@ -94,6 +96,7 @@ func (o *Options) recorded() (json.RawMessage, error) {
 		Seed      uint64             `json:"seed"`
 		Dims      map[string]int64   `json:"dims,omitempty"`
 		Inputs    map[string][]int64 `json:"inputs,omitempty"`
+		Inline    string             `json:"inline,omitempty"`
 		Source    string             `json:"source,omitempty"`
 		Sink      string             `json:"sink,omitempty"`
 		Pins      []rule             `json:"pin,omitempty"`
@@ -102,7 +105,7 @@ func (o *Options) recorded() (json.RawMessage, error) {
 		Reuse     bool               `json:"reuse,omitempty"`
 		TimeLimit string             `json:"time_limit,omitempty"`
 	}{
-		o.Objective.String(), submodels, o.Seed, o.Dims, o.Inputs, o.Source, o.Sink,
+		o.Objective.String(), submodels, o.Seed, o.Dims, o.Inputs, inlineText(o.KeepFunctions), o.Source, o.Sink,
 		rules(o.Pins), rules(o.Forbids), o.Same, o.Reuse != "", limitText(o.TimeLimit),
 	})
 }
@@ -112,4 +115,11 @@ func limitText(d time.Duration) string {
 		return ""
 	}
 	return d.String()
+}
+
+func inlineText(never bool) string {
+	if never {
+		return "never"
+	}
+	return ""
 }

@@ -2,6 +2,7 @@ package frontend
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"strings"
 
@@ -24,8 +25,19 @@ type Analysis struct {
 	Constant, Dead int
 	Notes          []string
 
+	// Model is what Index of a node refers to: the model that was analysed, or one
+	// made from it in which calls of functions are replaced by their bodies.
+	Model *onnxfile.Model
+
 	s     *structure
 	roles []role
+}
+
+// Options steer an analysis.
+type Options struct {
+	Shape    shape.Options
+	Inline   Inlining
+	MaxNodes int // of the node list after inlining; 0: a million
 }
 
 // NodeInfo describes a node that runs.
@@ -42,9 +54,41 @@ type NodeInfo struct {
 	proto *onnxpb.NodeProto
 }
 
-// Analyze resolves the model's names, classifies its nodes, infers shapes and
-// counts work. Errors are diag.Error or diag.List.
-func Analyze(ctx context.Context, m *onnxfile.Model, o shape.Options) (*Analysis, error) {
+// Analyze resolves the model's names, classifies its nodes, infers shapes, counts
+// work and, as o.Inline says, replaces calls of functions by their bodies. Errors
+// are diag.Error or diag.List.
+func Analyze(ctx context.Context, m *onnxfile.Model, o Options) (*Analysis, error) {
+	if o.MaxNodes <= 0 {
+		o.MaxNodes = 1e6
+	}
+	var notes []string
+	for {
+		a, err := analyze(ctx, m, o.Shape)
+		if err != nil {
+			return nil, err
+		}
+		var inlined *onnxfile.Model
+		if calls := a.largeCalls(); o.Inline == InlineAuto && len(calls) > 0 {
+			var why []string
+			if inlined, why, err = a.inline(m, calls, o.MaxNodes); err != nil {
+				return nil, err
+			}
+			if inlined == nil {
+				notes = append(notes, why...)
+			}
+		}
+		if inlined == nil {
+			// Bodies do not call themselves, so every round ends some calls for good.
+			a.Notes = append(a.Notes, notes...)
+			a.noteAtomic()
+			return a, nil
+		}
+		m = inlined
+	}
+}
+
+// analyze is Analyze without inlining.
+func analyze(ctx context.Context, m *onnxfile.Model, o shape.Options) (*Analysis, error) {
 	s, err := resolve(m.Path, m.Proto)
 	if err != nil {
 		return nil, err
@@ -53,7 +97,7 @@ func Analyze(ctx context.Context, m *onnxfile.Model, o shape.Options) (*Analysis
 	if err != nil {
 		return nil, err
 	}
-	a := &Analysis{File: m.Path, Shapes: shapes, s: s, roles: s.classify()}
+	a := &Analysis{File: m.Path, Model: m, Shapes: shapes, s: s, roles: s.classify()}
 	var deadNodes []string
 	name := newNamer()
 	for _, i := range s.order {
@@ -91,6 +135,25 @@ func Analyze(ctx context.Context, m *onnxfile.Model, o shape.Options) (*Analysis
 		a.Notes = append(a.Notes, plural(len(deadNodes), "node is", "nodes are")+" left out because no graph output depends on them: "+listSome(deadNodes))
 	}
 	return a, nil
+}
+
+// noteAtomic names the nodes that hold a good part of the work and cannot be cut.
+func (a *Analysis) noteAtomic() {
+	var total float64
+	for i := range a.Nodes {
+		total += a.Nodes[i].weight()
+	}
+	for i := range a.Nodes {
+		n := &a.Nodes[i]
+		if share := n.weight() / total; n.Atomic && share > inlineShare && len(a.Nodes) > 1 {
+			a.Notes = append(a.Notes, fmt.Sprintf("node %q (%s) holds %.0f%% of the model's work and runs on one processor: it is not cut inside", n.Name, n.Op, 100*share))
+		}
+	}
+}
+
+// weight is a measure of work that needs no processor: operations plus bytes.
+func (n *NodeInfo) weight() float64 {
+	return float64(n.Work.FLOPs) + float64(n.Work.ReadBytes) + float64(n.Work.WriteBytes) + 1
 }
 
 // noteUnsized names the operators that work cannot size.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
-	"github.com/dnnsplit/dnnsplit/frontend/onnxfile"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxpb"
 	"github.com/dnnsplit/dnnsplit/profiles"
 )
@@ -28,8 +27,8 @@ type Rule struct {
 }
 
 // Lower makes the placement problem of an analysed model on a fleet.
-func (a *Analysis) Lower(ctx context.Context, m *onnxfile.Model, fleet *profiles.Fleet, o LowerOptions) (*ir.Lowered, error) {
-	lw := &lowering{a: a, m: m, weights: map[string]ir.WeightID{}}
+func (a *Analysis) Lower(ctx context.Context, fleet *profiles.Fleet, o LowerOptions) (*ir.Lowered, error) {
+	lw := &lowering{a: a, weights: map[string]ir.WeightID{}}
 	lw.connect()
 	lw.cluster()
 	if err := lw.build(o); err != nil {
@@ -54,7 +53,6 @@ func (a *Analysis) Lower(ctx context.Context, m *onnxfile.Model, fleet *profiles
 // lowering is the state of one Lower call.
 type lowering struct {
 	a *Analysis
-	m *onnxfile.Model
 
 	readers map[string][]int32 // value → placed nodes that read it: indices into a.Nodes, ascending
 	maker   map[string]int32   // value → placed node that makes it
@@ -217,7 +215,7 @@ func (lw *lowering) ownWeights(info *NodeInfo) []ir.WeightID {
 		return nil
 	}
 	var ids []ir.WeightID
-	if size := nestedBytes(lw.m, info.proto); size > 0 {
+	if size := nestedBytes(lw.a.Model, info.proto); size > 0 {
 		ids = append(ids, lw.b.Weight(lw.weightName("in "+info.Name), size))
 	}
 	s := lw.a.s
@@ -234,7 +232,7 @@ func (lw *lowering) ownWeights(info *NodeInfo) []ir.WeightID {
 		if !ok {
 			var size int64
 			for _, n := range s.functions[k].GetNode() {
-				size = saturate(size, nestedBytes(lw.m, n))
+				size = saturate(size, nestedBytes(lw.a.Model, n))
 			}
 			id = -1
 			if size > 0 {

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/dnnsplit/dnnsplit/backend/verify"
 	"github.com/dnnsplit/dnnsplit/compiler/corpus"
 )
 
@@ -108,8 +109,8 @@ func row(out *corpus.Outcome) (string, error) {
 	verdict := "bit-equal"
 	switch {
 	case !out.Report.Equal:
-		return "", errors.New("the split computes something else: " + out.Report.Text())
-	case !out.Report.DependsOnInputs:
+		return "", errors.New("the split computes something else: " + difference(out.Report))
+	case !out.Report.Conclusive:
 		verdict = "bit-equal, but no output depends on the inputs"
 	}
 	best := "-"
@@ -117,4 +118,21 @@ func row(out *corpus.Outcome) (string, error) {
 		best = fmt.Sprintf("%.3f", out.BestSingle.Us()/1000)
 	}
 	return fmt.Sprintf("%d\t%d\t%d\t%d\t%.3f\t%s\t%s", out.Nodes, out.Processors, out.Submodels, out.Edges, out.Latency.Us()/1000, best, verdict), nil
+}
+
+// difference says in a line what a report found.
+func difference(r *verify.Report) string {
+	var parts []string
+	parts = append(parts, r.Problems...)
+	for _, l := range r.Levels[:1] {
+		for _, o := range l.Outputs {
+			if !o.BitEqual {
+				parts = append(parts, fmt.Sprintf("output %q: %d elements differ, by %.3g at most", o.Tensor, o.Diff.Differing, o.Diff.MaxAbs))
+			}
+		}
+	}
+	if c := r.FirstDifference; c != nil {
+		parts = append(parts, "first in sub-model "+c.Submodel+", tensor "+c.Tensor)
+	}
+	return strings.Join(parts, "; ")
 }

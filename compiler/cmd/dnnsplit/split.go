@@ -47,6 +47,8 @@ between them. "Do not split" is a possible answer.`,
 	fl.BoolVar(&o.Force, "force", false, "replace the output folder even if it is not a bundle")
 	f.model(fl)
 	f.search(fl, &o)
+	f.inline = formatFlag{"auto", []string{"auto", "never"}}
+	fl.Var(&f.inline, "inline", "replace calls of functions that hold much of the work by their bodies")
 	fl.Var(&f.pins, "pin", "run the nodes whose name matches on this processor; repeatable")
 	fl.Var(&f.forbids, "forbid", "do not run the nodes whose name matches on this processor; repeatable")
 	fl.StringArrayVar(&o.Same, "same", nil, "keep the nodes whose name matches this `REGEX` on one processor; repeatable")
@@ -92,6 +94,7 @@ type splitFlags struct {
 	submodels submodelsFlag
 	objective objectiveFlag
 	format    formatFlag
+	inline    formatFlag
 	timeLimit time.Duration
 	quiet     bool
 	dryRun    bool
@@ -124,6 +127,7 @@ func (f *splitFlags) apply(u *ui, o *compiler.Options) {
 	o.Submodels = int(f.submodels)
 	o.Objective = ir.Objective(f.objective)
 	o.TimeLimit = f.timeLimit
+	o.KeepFunctions = f.inline.value == "never"
 	o.Progress = u.progress
 }
 

@@ -107,4 +107,3 @@ func printVerification(u *ui, r *verify.Report) {
 		u.printf("the first sub-model that computes something else is %s, in tensor %s\n", c.Submodel, printable(c.Tensor))
 	}
 }
-

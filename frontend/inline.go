@@ -1,0 +1,370 @@
+package frontend
+
+import (
+	"fmt"
+
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
+	"github.com/dnnsplit/dnnsplit/frontend/onnxfile"
+	"github.com/dnnsplit/dnnsplit/frontend/onnxpb"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// A function is atomic: a call of it is one node, which one processor runs. Where
+// a call holds a good part of the whole network that makes the model hard or
+// impossible to split, so such calls are replaced by the function's body.
+//
+// The body's values and nodes get names that start with the call's and are unique
+// in the model. A formal input becomes the value that the call passes, a formal
+// output the value that the call makes; attributes that refer to the call's take
+// its values, or the function's defaults. Semantics: "Functions" in the ONNX IR
+// specification.
+
+// Inlining says which function calls are replaced by their bodies.
+type Inlining int
+
+const (
+	// InlineAuto replaces calls that hold more than inlineShare of the model's work.
+	InlineAuto Inlining = iota
+	// InlineNever keeps every call atomic.
+	InlineNever
+)
+
+// inlineShare is the part of a model's work that one call may hold and stay
+// atomic. A unit of that size costs a balanced split over four processors at most
+// an eighth of its gain.
+const inlineShare = 1.0 / 16
+
+// largeCalls are the indices of the calls of functions that hold more than
+// inlineShare of the work of the nodes that run.
+func (a *Analysis) largeCalls() map[int32]bool {
+	var total float64
+	for i := range a.Nodes {
+		total += a.Nodes[i].weight()
+	}
+	large := map[int32]bool{}
+	for i := range a.Nodes {
+		n := &a.Nodes[i]
+		f := a.s.functions[keyOf(n.proto)]
+		if f != nil && len(f.GetNode()) > 1 && n.weight() > inlineShare*total {
+			large[n.Index] = true
+		}
+	}
+	return large
+}
+
+// inline replaces calls by function bodies. It returns nil if nothing could be
+// replaced, and notes on what could not. maxNodes bounds the node list.
+func (a *Analysis) inline(m *onnxfile.Model, calls map[int32]bool, maxNodes int) (*onnxfile.Model, []string, error) {
+	in := &inliner{s: a.s, model: m.Proto, opsets: map[string]int64{}, used: map[string]bool{}}
+	for _, o := range m.Proto.GetOpsetImport() {
+		in.opsets[domainOf(o.GetDomain())] = max(in.opsets[domainOf(o.GetDomain())], o.GetVersion())
+	}
+	in.reserveNames()
+	var nodes []*onnxpb.NodeProto
+	done := 0
+	for i, n := range m.Proto.GetGraph().GetNode() {
+		if !calls[int32(i)] {
+			nodes = append(nodes, n)
+			continue
+		}
+		body, why := in.expand(n, nodeLabel(m.Proto.GetGraph(), i))
+		if why != "" {
+			in.notes = append(in.notes, fmt.Sprintf("function %s stays one node: %s", keyOf(n), why))
+			nodes = append(nodes, n)
+			continue
+		}
+		nodes = append(nodes, body...)
+		done++
+		if len(nodes) > maxNodes {
+			return nil, nil, &diag.Error{File: a.File, Msg: fmt.Sprintf("its functions expand to more than %d nodes; use --inline never", maxNodes)}
+		}
+	}
+	if done == 0 {
+		return nil, in.notes, nil
+	}
+	d, err := m.WithNodes(nodes, in.added)
+	if err != nil {
+		return nil, nil, &diag.Error{File: a.File, Err: err}
+	}
+	return d, in.notes, nil
+}
+
+// inliner is the state of one inlining.
+type inliner struct {
+	s      *structure
+	model  *onnxpb.ModelProto
+	opsets map[string]int64 // by domain: what the model imports
+	added  []*onnxpb.OperatorSetIdProto
+	used   map[string]bool // names of values and nodes anywhere in the model
+	notes  []string
+}
+
+// reserveNames notes every name of the model, nested graphs included.
+func (in *inliner) reserveNames() {
+	g := in.model.GetGraph()
+	for _, t := range g.GetInitializer() {
+		in.used[t.GetName()] = true
+	}
+	for _, t := range g.GetSparseInitializer() {
+		in.used[t.GetValues().GetName()] = true
+	}
+	for _, v := range g.GetInput() {
+		in.used[v.GetName()] = true
+	}
+	walkNodes(g.GetNode(), func(n *onnxpb.NodeProto) {
+		in.used[n.GetName()] = true
+		for _, v := range n.GetOutput() {
+			in.used[v] = true
+		}
+		for _, b := range bodies(n) {
+			for _, v := range b.GetInput() {
+				in.used[v.GetName()] = true
+			}
+			for _, t := range b.GetInitializer() {
+				in.used[t.GetName()] = true
+			}
+		}
+	})
+}
+
+// fresh is an unused name like want.
+func (in *inliner) fresh(want string) string {
+	name := want
+	for i := 2; in.used[name]; i++ {
+		name = want + "~" + itoa(i)
+	}
+	in.used[name] = true
+	return name
+}
+
+// expand is the body of the function that n calls, in terms of the main graph;
+// why says in a clause why it cannot be had.
+func (in *inliner) expand(n *onnxpb.NodeProto, label string) (nodes []*onnxpb.NodeProto, why string) {
+	f := in.s.functions[keyOf(n)]
+	if why := in.importOpsets(f); why != "" {
+		return nil, why
+	}
+	if len(n.GetInput()) > len(f.GetInput()) || len(n.GetOutput()) > len(f.GetOutput()) {
+		return nil, "the call passes more values than the function takes"
+	}
+	c := &call{in: in, prefix: label + "/", names: map[string]string{}, attrs: map[string]*onnxpb.AttributeProto{}}
+	for i, formal := range f.GetInput() {
+		c.names[formal] = ""
+		if i < len(n.GetInput()) {
+			c.names[formal] = n.GetInput()[i]
+		}
+	}
+	for _, at := range f.GetAttributeProto() {
+		c.attrs[at.GetName()] = at
+	}
+	for _, at := range n.GetAttribute() {
+		c.attrs[at.GetName()] = at
+	}
+	// Outputs that the body does not make under a name of their own (a formal
+	// input passed on, one value for two outputs) need an Identity.
+	var copies []*onnxpb.NodeProto
+	for i, formal := range f.GetOutput() {
+		actual := ""
+		if i < len(n.GetOutput()) {
+			actual = n.GetOutput()[i]
+		}
+		if actual == "" {
+			continue
+		}
+		if from, taken := c.names[formal]; taken {
+			copies = append(copies, &onnxpb.NodeProto{
+				OpType: proto.String("Identity"), Name: proto.String(in.fresh(c.prefix + "Identity")),
+				Input: []string{from}, Output: []string{actual},
+			})
+			continue
+		}
+		c.names[formal] = actual
+	}
+	for _, b := range f.GetNode() {
+		for _, out := range b.GetOutput() {
+			c.define(out)
+		}
+	}
+	for _, b := range f.GetNode() {
+		nodes = append(nodes, c.node(b))
+	}
+	return append(nodes, copies...), ""
+}
+
+// importOpsets makes the model import what the function does. An operator set of
+// another version than the model's bars inlining: its operators may mean
+// something else.
+func (in *inliner) importOpsets(f *onnxpb.FunctionProto) (why string) {
+	used := map[string]bool{}
+	walkNodes(f.GetNode(), func(n *onnxpb.NodeProto) { used[domainOf(n.GetDomain())] = true })
+	var missing []*onnxpb.OperatorSetIdProto
+	for _, o := range f.GetOpsetImport() {
+		d := domainOf(o.GetDomain())
+		have, ok := in.opsets[d]
+		switch {
+		case !used[d]:
+		case !ok:
+			missing = append(missing, o)
+		case have != o.GetVersion():
+			name := d
+			if name == "" {
+				name = "ai.onnx"
+			}
+			return fmt.Sprintf("it is written for version %d of operator set %s, the model for version %d", o.GetVersion(), name, have)
+		}
+	}
+	for _, o := range missing {
+		in.opsets[domainOf(o.GetDomain())] = o.GetVersion()
+		in.added = append(in.added, o)
+	}
+	return ""
+}
+
+// call is the expansion of one call.
+type call struct {
+	in     *inliner
+	prefix string
+	names  map[string]string // name in the body → name in the main graph; "": absent
+	attrs  map[string]*onnxpb.AttributeProto
+}
+
+// define gives a value that the body makes a name in the main graph.
+func (c *call) define(name string) {
+	if _, ok := c.names[name]; !ok && name != "" {
+		c.names[name] = c.in.fresh(c.prefix + name)
+	}
+}
+
+func (c *call) name(name string) string {
+	if to, ok := c.names[name]; ok {
+		return to
+	}
+	return name
+}
+
+func (c *call) rename(names []string) []string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = c.name(n)
+	}
+	return out
+}
+
+// node is a node of the body in terms of the main graph. Tensors are shared with
+// the function, so that their contents stay in the file.
+func (c *call) node(n *onnxpb.NodeProto) *onnxpb.NodeProto {
+	out := &onnxpb.NodeProto{}
+	shallowCopy(out, n)
+	label := n.GetName()
+	if label == "" {
+		label = n.GetOpType()
+	}
+	out.Name = proto.String(c.in.fresh(c.prefix + label))
+	out.Input = c.rename(n.GetInput())
+	out.Output = c.rename(n.GetOutput())
+	out.Attribute = nil
+	for _, at := range n.GetAttribute() {
+		if ref := at.GetRefAttrName(); ref != "" {
+			actual := c.attrs[ref]
+			if actual == nil {
+				continue // neither passed nor defaulted: the operator's own default holds
+			}
+			bound := &onnxpb.AttributeProto{}
+			shallowCopy(bound, actual)
+			bound.Name = proto.String(at.GetName())
+			out.Attribute = append(out.Attribute, bound)
+			continue
+		}
+		if at.G == nil && len(at.GetGraphs()) == 0 {
+			out.Attribute = append(out.Attribute, at)
+			continue
+		}
+		nested := &onnxpb.AttributeProto{}
+		shallowCopy(nested, at)
+		if at.G != nil {
+			nested.G = c.graph(at.G)
+		}
+		nested.Graphs = nil
+		for _, g := range at.GetGraphs() {
+			nested.Graphs = append(nested.Graphs, c.graph(g))
+		}
+		out.Attribute = append(out.Attribute, nested)
+	}
+	return out
+}
+
+// graph is a graph nested in the body. Its own names are renamed too: in the
+// main graph they could collide with names around it.
+func (c *call) graph(g *onnxpb.GraphProto) *onnxpb.GraphProto {
+	inner := &call{in: c.in, prefix: c.prefix, attrs: c.attrs, names: map[string]string{}}
+	for from, to := range c.names {
+		inner.names[from] = to
+	}
+	define := func(name string) {
+		if name != "" {
+			inner.names[name] = c.in.fresh(c.prefix + name)
+		}
+	}
+	for _, v := range g.GetInput() {
+		define(v.GetName())
+	}
+	for _, t := range g.GetInitializer() {
+		define(t.GetName())
+	}
+	for _, t := range g.GetSparseInitializer() {
+		define(t.GetValues().GetName())
+	}
+	for _, n := range g.GetNode() {
+		for _, out := range n.GetOutput() {
+			define(out)
+		}
+	}
+	out := &onnxpb.GraphProto{}
+	shallowCopy(out, g)
+	out.Node, out.Input, out.Output, out.ValueInfo = nil, nil, nil, nil
+	out.Initializer, out.SparseInitializer, out.QuantizationAnnotation = nil, nil, nil
+	for _, t := range g.GetInitializer() {
+		out.Node = append(out.Node, constantNode(&onnxpb.AttributeProto{
+			Name: proto.String("value"), Type: onnxpb.AttributeProto_TENSOR.Enum(), T: t,
+		}, inner.name(t.GetName())))
+	}
+	for _, t := range g.GetSparseInitializer() {
+		out.Node = append(out.Node, constantNode(&onnxpb.AttributeProto{
+			Name: proto.String("sparse_value"), Type: onnxpb.AttributeProto_SPARSE_TENSOR.Enum(), SparseTensor: t,
+		}, inner.name(t.GetValues().GetName())))
+	}
+	for _, n := range g.GetNode() {
+		out.Node = append(out.Node, inner.node(n))
+	}
+	infos := func(list []*onnxpb.ValueInfoProto) (renamed []*onnxpb.ValueInfoProto) {
+		for _, v := range list {
+			w := &onnxpb.ValueInfoProto{}
+			shallowCopy(w, v)
+			w.Name = proto.String(inner.name(v.GetName()))
+			renamed = append(renamed, w)
+		}
+		return renamed
+	}
+	out.Input, out.Output, out.ValueInfo = infos(g.GetInput()), infos(g.GetOutput()), infos(g.GetValueInfo())
+	return out
+}
+
+// constantNode makes a stored tensor of a nested graph a node, which can have
+// another name than the tensor while the tensor's contents stay in the file.
+func constantNode(attr *onnxpb.AttributeProto, output string) *onnxpb.NodeProto {
+	return &onnxpb.NodeProto{
+		OpType: proto.String("Constant"), Name: proto.String(output), Output: []string{output},
+		Attribute: []*onnxpb.AttributeProto{attr},
+	}
+}
+
+// shallowCopy makes to a copy of from that shares what from points to.
+func shallowCopy(to, from proto.Message) {
+	t, f := to.ProtoReflect(), from.ProtoReflect()
+	f.Range(func(d protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		t.Set(d, v)
+		return true
+	})
+	t.SetUnknown(f.GetUnknown())
+}
