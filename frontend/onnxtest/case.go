@@ -50,10 +50,10 @@ func (t Tag) String() string {
 // Has says whether all of the given tags are set.
 func (t Tag) Has(all Tag) bool { return t&all == all }
 
-// Architecture is a published network at full size.
+// Architecture is a network at full size.
 type Architecture struct {
 	Case
-	Parameters int64   // as published
+	Parameters int64   // as published; 0 for networks of our own
 	GMACs      float64 // billions of multiply-adds for one image, as published; 0: not known
 	Source     string  // of the two numbers
 	Small      func(seed uint64) *Model
@@ -61,7 +61,7 @@ type Architecture struct {
 
 const torchvision = "torchvision.models documentation, num_params and GFLOPS of the IMAGENET1K_V1 weights"
 
-// Architectures lists the image networks with their published sizes.
+// Architectures lists the networks with their published sizes.
 func Architectures() []Architecture {
 	image := func(name, what string, build func(Config) *Model, params int64, gmacs float64, source string, small Config) Architecture {
 		return Architecture{
@@ -91,6 +91,31 @@ func Architectures() []Architecture {
 		image("unet", "U-Net with four skips", UNet, 31037633, 0,
 			"sum of trainable parameters of the usual PyTorch and Keras forms with 3 channels in, 1 out, base 64", Config{Width: 0.125, Resolution: 32}),
 	}
+	text := func(name, what string, build func(TextConfig) *Model, params int64, source string, small TextConfig) {
+		list = append(list, Architecture{
+			Case: Case{Name: name, What: what, Build: func(seed uint64) *Model { return build(TextConfig{Seed: seed}) }, Tags: Large},
+			Small: func(seed uint64) *Model {
+				small.Seed = seed
+				return build(small)
+			},
+			Parameters: params, Source: source,
+		})
+	}
+	text("bert_base", "BERT base, encoder with embeddings and pooler", BERT, 109482240,
+		"sum of the parameters of bert-base-uncased: 23,837,184 in embeddings, 85,054,464 in layers, 590,592 in the pooler",
+		TextConfig{Layers: 2, Hidden: 32, Heads: 4, Vocab: 100, Positions: 16})
+	text("gpt2", "GPT-2 small, decoder with a cache of keys and values and a tied embedding", GPT, 124439808,
+		"sum of the parameters of gpt2, the embedding counted once",
+		TextConfig{Layers: 2, Hidden: 32, Heads: 4, Vocab: 100, Positions: 32})
+	text("bert_base_opset13", "BERT base with layer normalization in elementary nodes",
+		func(c TextConfig) *Model { c.Opset = 13; return BERT(c) }, 109482240, "as bert_base",
+		TextConfig{Layers: 2, Hidden: 32, Heads: 4, Vocab: 100, Positions: 16})
+	list = append(list, Architecture{
+		Case: Case{Name: "three_towers", What: "image, text and table towers that join at the end", Build: func(seed uint64) *Model { return ThreeTowers(TowersConfig{Seed: seed}) }},
+		Small: func(seed uint64) *Model {
+			return ThreeTowers(TowersConfig{Seed: seed, Width: 0.125, Resolution: 32, TextLayers: 2, TextHidden: 32, Seq: 8, Columns: 16, TableWidth: 32, Vocab: 50})
+		},
+	})
 	for i := range list {
 		if list[i].Parameters > 25e6 {
 			list[i].Tags |= Large
