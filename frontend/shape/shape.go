@@ -2,10 +2,11 @@ package shape
 
 import (
 	"context"
+	"fmt"
 
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxfile"
-	"github.com/dnnsplit/dnnsplit/frontend/onnxpb"
 )
 
 // Options bind what a model leaves open. Names that the model does not have are errors.
@@ -27,7 +28,25 @@ type Result struct {
 // node and value; what merely cannot be known, and what contradicts a declared
 // type, is a Note.
 func Infer(ctx context.Context, m *onnxfile.Model, o Options) (*Result, error) {
-	panic("skeleton")
+	in := newInferrer(ctx, m, o)
+	if m.Proto.GetGraph() == nil {
+		return nil, &diag.Error{File: m.Path, Msg: "the model has no graph"}
+	}
+	if err := in.bindInputs(m.Proto.Graph); err != nil {
+		return nil, err
+	}
+	main, err := in.mainGraph()
+	if err != nil {
+		return nil, err
+	}
+	if err := in.errs.Err(); err != nil {
+		return nil, err
+	}
+	if err := in.checkOptions(); err != nil {
+		return nil, err
+	}
+	in.publish(main)
+	return &Result{main: main, notes: in.notes}, nil
 }
 
 // Main is the scope of the main graph.
@@ -53,8 +72,8 @@ type Value struct {
 	Dims []int64
 
 	// Bytes is the size with Dims, saturating at math.MaxInt64, sub-byte types
-	// packed. A string counts StringBytes an element; a sequence or optional the
-	// sum over its assumed elements.
+	// packed. A string counts StringBytes an element; a sequence the sum over its
+	// elements, one if their number is unknown; an optional or map what it holds.
 	Bytes int64
 
 	// Assumed says that Dims or Bytes rest on an assumption (see Result.Notes).
@@ -71,49 +90,6 @@ type Value struct {
 
 // StringBytes is the assumed size of an element of a string tensor.
 const StringBytes = 16
-
-// Elements is the number of elements with Dims, saturating.
-func (v Value) Elements() int64 {
-	panic("skeleton")
-}
-
-// Scope is one graph: the main graph, a graph in an attribute of a node, or the
-// body of a function as one node calls it.
-type Scope struct {
-	nodes []*onnxpb.NodeProto
-}
-
-// Of is the value called name as nodes of this scope see it: captured values of
-// outer graphs included. It is false for names that are not visible.
-func (s *Scope) Of(name string) (Value, bool) { panic("skeleton") }
-
-// Nodes are the nodes in an order in which they can run. Read-only.
-func (s *Scope) Nodes() []*onnxpb.NodeProto { return s.nodes }
-
-// Opset is the version of an operator set that the scope imports; 0 if it does
-// not. "ai.onnx" and "" are the same.
-func (s *Scope) Opset(domain string) int64 { panic("skeleton") }
-
-// Since is the version in which the operator of n got the meaning that it has in
-// this scope (at most Opset of its domain); 0 for an operator that is not known,
-// and for a call of a function.
-func (s *Scope) Since(n *onnxpb.NodeProto) int64 { panic("skeleton") }
-
-// Attr is the attribute of n called name: inside a function a reference is
-// resolved to the caller's attribute or the function's default. It is nil if absent.
-func (s *Scope) Attr(n *onnxpb.NodeProto, name string) *onnxpb.AttributeProto { panic("skeleton") }
-
-// Body is the graph in the attribute attr of n, a node of this scope; nil if n
-// has no such graph.
-func (s *Scope) Body(n *onnxpb.NodeProto, attr string) *Scope { panic("skeleton") }
-
-// Call is the body of the function that n, a node of this scope, calls; nil if
-// n is an operator.
-func (s *Scope) Call(n *onnxpb.NodeProto) *Scope { panic("skeleton") }
-
-// Trips is how often the body of n, a Loop or Scan of this scope, runs, with
-// bindings and assumptions applied. exact is false if the count is an assumption.
-func (s *Scope) Trips(n *onnxpb.NodeProto) (trips int64, exact bool) { panic("skeleton") }
 
 // Note is something that the user should know about what was inferred.
 type Note struct {
@@ -141,4 +117,13 @@ const (
 	Truncated NoteKind = "truncated"
 )
 
-func (n Note) String() string { panic("skeleton") }
+func (n Note) String() string {
+	s := string(n.Kind) + ": "
+	if n.Node != "" {
+		s += fmt.Sprintf("node %q: ", n.Node)
+	}
+	if n.Value != "" {
+		s += fmt.Sprintf("%q: ", n.Value)
+	}
+	return s + n.Text
+}
