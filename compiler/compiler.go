@@ -40,20 +40,18 @@ func (r *Result) Close() error { return r.Analysis.Model.Close() }
 // bundle. It writes nothing: Result.Write does.
 func Compile(ctx context.Context, o Options) (r *Result, err error) {
 	defer catch(&err)
-	r, err = lower(ctx, o)
+	c, err := lower(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			r.Close()
-			r = nil
-		}
-	}()
-	if err := r.place(ctx); err != nil {
+	if err = c.place(ctx); err == nil {
+		err = c.emit()
+	}
+	if err != nil {
+		c.Close()
 		return nil, err
 	}
-	return r, r.emit()
+	return c, nil
 }
 
 // Write writes the bundle to the output folder: all of it or nothing.
