@@ -1,0 +1,429 @@
+package partition
+
+import (
+	"context"
+	"math"
+	"math/bits"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/passes/sched"
+)
+
+// Chain is one run of simulated annealing over the assignments of units to
+// slots (Kirkpatrick, Gelatt and Vecchi, Science 220, 1983), on the true
+// objective. Its moves know the problem: a unit goes where its neighbours are,
+// with whatever must follow it so that sub-models stay acyclic; whole sub-models
+// change places, merge and split.
+type Chain struct {
+	X         *Units
+	Objective ir.Objective
+	Start     []int32 // by unit: slot
+	Seed      uint64
+	Steps     int     // moves to try
+	Hot, Cold float64 // temperatures at the start and the end, as shares of the starting value
+
+	// The best feasible assignment found, nil if there was none, and its score.
+	Best   []int32
+	Copies []uint64 // by unit: slots that hold a replica of it; nil if no unit has one
+	Score  Score
+}
+
+type chain struct {
+	*Chain
+	s    *sched.State
+	r    *rand.Rand
+	log  []change
+	set  []int32
+	mark []int32
+	at   int32
+	cur  ir.Time
+}
+
+// change is a step of a move, to be undone.
+type change struct {
+	unit, from int32
+	copy       int8 // 0: an owner moved away from slot from; 1: slot from got a replica; -1: it lost one
+}
+
+// Run anneals until the steps are used up or the context ends.
+func (c *Chain) Run(ctx context.Context) {
+	x := &chain{Chain: c, s: sched.NewState(c.X.M, c.Start), r: rand.New(rand.NewPCG(c.Seed, 0x6a09e667f3bcc909))}
+	x.mark = make([]int32, c.X.M.Units)
+	c.Score = Worst
+	x.cur = x.value(ir.MaxTime)
+	if x.cur == infeasible {
+		return
+	}
+	x.keep()
+	scale := float64(x.cur)
+	hot, cold := c.Hot*scale, c.Cold*scale
+	for i := range c.Steps {
+		if i&255 == 0 && ctx.Err() != nil {
+			break
+		}
+		temp := hot * math.Pow(cold/hot, float64(i)/float64(c.Steps))
+		limit := x.cur + ir.Time(-temp*math.Log(1-x.r.Float64()))
+		x.log = x.log[:0]
+		if !x.propose() {
+			x.undo()
+			continue
+		}
+		v := x.value(limit)
+		if v > limit {
+			x.undo()
+			continue
+		}
+		x.cur = v
+		if v <= x.Score.Value {
+			x.keep()
+		}
+	}
+}
+
+const infeasible = ir.MaxTime
+
+// value is the objective of the current state if it is at most limit and the state is feasible.
+func (x *chain) value(limit ir.Time) ir.Time {
+	s := x.s
+	if !s.Sound() {
+		return infeasible
+	}
+	var v ir.Time
+	if x.Objective == ir.Throughput {
+		if v = s.Bottleneck(); v > limit || !s.Acyclic() {
+			return infeasible
+		}
+	} else {
+		var ok bool
+		if v, ok = s.Simulate(limit); !ok || v > limit {
+			return infeasible
+		}
+	}
+	if !s.Fits() {
+		return infeasible
+	}
+	return v
+}
+
+// keep records the current state if it is the best so far.
+func (x *chain) keep() {
+	score := Full(x.s, x.Objective)
+	if !score.Less(x.Score) {
+		return
+	}
+	x.Score = score
+	x.Best = append(x.Best[:0], x.s.Slots()...)
+	x.Chain.Copies = nil
+	for u := range int32(x.X.M.Units) {
+		if mask := x.s.Copies(u); mask != 0 {
+			if x.Chain.Copies == nil {
+				x.Chain.Copies = make([]uint64, x.X.M.Units)
+			}
+			x.Chain.Copies[u] = mask
+		}
+	}
+}
+
+func (x *chain) undo() {
+	for i := len(x.log) - 1; i >= 0; i-- {
+		switch e := x.log[i]; e.copy {
+		case 0:
+			x.s.Move(e.unit, e.from)
+		case 1:
+			x.s.Copy(e.unit, e.from, false)
+		default:
+			x.s.Copy(e.unit, e.from, true)
+		}
+	}
+	x.log = x.log[:0]
+}
+
+// move gives a unit to a slot, and whatever is tied to it to the same processor.
+func (x *chain) move(u, to int32) {
+	x.moveOne(u, to)
+	for _, w := range x.X.Tied(u) {
+		if x.X.M.Proc(int(x.s.Slot(w))) != x.X.M.Proc(int(to)) {
+			x.moveOne(w, to)
+		}
+	}
+}
+
+func (x *chain) moveOne(u, to int32) {
+	from := x.s.Slot(u)
+	if from == to {
+		return
+	}
+	if x.s.Copies(u)&(1<<to) != 0 {
+		x.s.Copy(u, to, false)
+		x.log = append(x.log, change{u, to, -1})
+	}
+	x.s.Move(u, to)
+	x.log = append(x.log, change{u, from, 0})
+}
+
+// dropStrays removes the replicas of slots that no longer own anything.
+func (x *chain) dropStrays() {
+	for u := range int32(x.X.M.Units) {
+		for rest := x.s.Copies(u) &^ x.s.Used(); rest != 0; rest &= rest - 1 {
+			t := int32(bits.TrailingZeros64(rest))
+			x.s.Copy(u, t, false)
+			x.log = append(x.log, change{u, t, -1})
+		}
+	}
+}
+
+// propose makes a random move; false if it comes to nothing.
+func (x *chain) propose() bool {
+	m := x.X.M
+	u := int32(x.r.IntN(m.Units))
+	from := x.s.Slot(u)
+	switch k := x.r.IntN(100); {
+	case k < 35:
+		x.move(u, x.target(u))
+	case k < 70:
+		to := x.target(u)
+		if to != from {
+			x.moveClosed(u, from, to)
+		}
+	case k < 80:
+		to := x.target(u)
+		if to != from {
+			x.moveNear(u, from, to, 2+x.r.IntN(max(2, min(m.Units/8, 40))))
+		}
+	case k < 85:
+		x.swap(from, int32(x.r.IntN(m.Slots)))
+	case k < 88: // merge
+		to := x.target(u)
+		x.moveAll(from, to)
+	default:
+		return x.copies(u)
+	}
+	if len(x.log) == 0 {
+		return false
+	}
+	if !x.s.Sound() {
+		x.dropStrays()
+	}
+	return x.s.Sound()
+}
+
+// target picks a slot for a unit: mostly that of a neighbour.
+func (x *chain) target(u int32) int32 {
+	m := x.X.M
+	if x.r.IntN(100) < 75 {
+		ins, outs := x.X.Pred(u), x.X.Succ(u)
+		if n := len(ins) + len(outs); n > 0 {
+			for range 3 {
+				k := x.r.IntN(n)
+				var w int32
+				if k < len(ins) {
+					w = ins[k]
+				} else {
+					w = outs[k-len(ins)]
+				}
+				if t := x.s.Slot(w); t != x.s.Slot(u) && m.Cost(u, m.Proc(int(t))) != ir.Unsupported {
+					return t
+				}
+			}
+		}
+	}
+	return int32(x.r.IntN(m.Slots))
+}
+
+// reaches says whether values flow from slot a to slot b, over other slots or in order on a processor.
+func (x *chain) reaches(a, b int32) bool {
+	m := x.X.M
+	var seen uint64 = 1 << b
+	todo := seen
+	for todo != 0 {
+		t := bits.TrailingZeros64(todo)
+		todo &= todo - 1
+		before := x.s.Pred(t) | m.SlotsOf(m.Proc(t))&x.s.Used()&(1<<t-1)
+		if before&(1<<a) != 0 {
+			return true
+		}
+		todo |= before &^ seen
+		seen |= before
+	}
+	return false
+}
+
+// moveClosed moves a unit with all that comes after it in its slot, or all that comes before, so that the sub-models
+// stay acyclic where the target already comes after or before.
+func (x *chain) moveClosed(u, from, to int32) {
+	down := x.r.IntN(2) == 0
+	if x.reaches(from, to) {
+		down = true
+	} else if x.reaches(to, from) {
+		down = false
+	}
+	x.at++
+	x.set = append(x.set[:0], u)
+	x.mark[u] = x.at
+	for i := 0; i < len(x.set); i++ {
+		next := x.X.Pred(x.set[i])
+		if down {
+			next = x.X.Succ(x.set[i])
+		}
+		for _, w := range next {
+			if x.mark[w] != x.at && x.s.Slot(w) == from {
+				x.mark[w] = x.at
+				x.set = append(x.set, w)
+			}
+		}
+	}
+	for _, w := range x.set {
+		x.move(w, to)
+	}
+}
+
+// moveNear moves up to n connected units of a slot, found from u outwards.
+func (x *chain) moveNear(u, from, to int32, n int) {
+	x.at++
+	x.set = append(x.set[:0], u)
+	x.mark[u] = x.at
+	for i := 0; i < len(x.set) && len(x.set) < n; i++ {
+		for _, next := range [2][]int32{x.X.Succ(x.set[i]), x.X.Pred(x.set[i])} {
+			for _, w := range next {
+				if x.mark[w] != x.at && x.s.Slot(w) == from && len(x.set) < n {
+					x.mark[w] = x.at
+					x.set = append(x.set, w)
+				}
+			}
+		}
+	}
+	for _, w := range x.set {
+		x.move(w, to)
+	}
+}
+
+// moveAll empties a slot into another.
+func (x *chain) moveAll(from, to int32) {
+	if from == to {
+		return
+	}
+	for u := range int32(x.X.M.Units) {
+		if x.s.Slot(u) == from {
+			x.move(u, to)
+		}
+	}
+}
+
+// swap exchanges what two slots own.
+func (x *chain) swap(a, b int32) {
+	if a == b {
+		return
+	}
+	for u := range int32(x.X.M.Units) {
+		switch x.s.Slot(u) {
+		case a:
+			x.moveOne(u, b)
+		case b:
+			x.moveOne(u, a)
+		}
+	}
+	// What is tied across slots may have been torn apart.
+	for _, class := range x.X.ties {
+		q := x.X.M.Proc(int(x.s.Slot(class[0])))
+		for _, u := range class[1:] {
+			if x.X.M.Proc(int(x.s.Slot(u))) != q {
+				x.undo()
+				return
+			}
+		}
+	}
+}
+
+// copies adds a replica of a producer to a slot that reads it, or drops one.
+func (x *chain) copies(u int32) bool {
+	s, m := x.s, x.X.M
+	if mask := s.Copies(u); mask != 0 && x.r.IntN(2) == 0 {
+		t := int32(bits.TrailingZeros64(mask))
+		s.Copy(u, t, false)
+		x.log = append(x.log, change{u, t, -1})
+		return s.Sound()
+	}
+	if !m.Replicable(u) {
+		return false
+	}
+	for _, v := range m.Outs(u) {
+		need := s.Need(v)
+		if need == 0 {
+			continue
+		}
+		t := nth(need, x.r.IntN(popcount(need)))
+		if m.Cost(u, m.Proc(int(t))) == ir.Unsupported {
+			return false
+		}
+		s.Copy(u, t, true)
+		x.log = append(x.log, change{u, t, 1})
+		// What feeds it may have to come along to be worth it.
+		for _, w := range x.X.Pred(u) {
+			if m.Replicable(w) && s.Slot(w) != t && s.Copies(w)&(1<<t) == 0 && m.Cost(w, m.Proc(int(t))) != ir.Unsupported && x.r.IntN(2) == 0 {
+				s.Copy(w, t, true)
+				x.log = append(x.log, change{w, t, 1})
+			}
+		}
+		return s.Sound()
+	}
+	return false
+}
+
+// nth is the position of the k-th one of a set.
+func nth(set uint64, k int) int32 {
+	for range k {
+		set &= set - 1
+	}
+	return int32(bits.TrailingZeros64(set))
+}
+
+// ToPlan is the best assignment as a plan without numbers.
+func (c *Chain) ToPlan() *ir.Plan {
+	s := sched.NewState(c.X.M, c.Best)
+	for u, mask := range c.Copies {
+		for ; mask != 0; mask &= mask - 1 {
+			s.Copy(int32(u), int32(bits.TrailingZeros64(mask)), true)
+		}
+	}
+	return s.Plan(c.Objective)
+}
+
+// FromPlan gives the slots of a plan's units: sub-models go to their processor's slots in order. ok is false if
+// the plan cuts through a unit or has more sub-models than there are slots.
+func FromPlan(m *sched.Model, plan *ir.Plan) (at []int32, copies []uint64, ok bool) {
+	at = make([]int32, m.Units)
+	copies = make([]uint64, m.Units)
+	for u := range at {
+		at[u] = -1
+	}
+	free := make([]uint64, m.Procs)
+	for q := range free {
+		free[q] = m.SlotsOf(q)
+	}
+	count := make([]int, m.Units)
+	for _, sub := range plan.Submodels {
+		q := sub.Processor
+		if free[q] == 0 {
+			return nil, nil, false
+		}
+		t := int32(bits.TrailingZeros64(free[q]))
+		free[q] &= free[q] - 1
+		for _, n := range sub.Nodes {
+			u := m.UnitOf[n]
+			if at[u] >= 0 && at[u] != t {
+				return nil, nil, false
+			}
+			at[u] = t
+		}
+		clear(count)
+		for _, n := range sub.Replicas {
+			u := m.UnitOf[n]
+			if count[u]++; count[u] == len(m.Nodes(u)) {
+				copies[u] |= 1 << t
+			}
+		}
+	}
+	return at, copies, !slices.Contains(at, -1)
+}

@@ -1,0 +1,96 @@
+package passes
+
+import (
+	"fmt"
+
+	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/passes/assign"
+	"github.com/dnnsplit/dnnsplit/passes/bound"
+)
+
+// supported finds nodes and groups that no processor can take.
+func supported(j *job) error {
+	g, pf := j.p.Graph, j.p.Platform
+	var reasons []string
+	for n := range ir.NodeID(g.NumNodes()) {
+		able := false
+		for _, c := range j.p.Costs.Row(n) {
+			able = able || c != ir.Unsupported
+		}
+		if !able {
+			reasons = append(reasons, fmt.Sprintf("no processor may run node %q%s", g.NodeName(n), ofOp(g.Op(n))))
+		}
+	}
+	for id := range ir.GroupID(g.NumGroups()) {
+		able := false
+		for q := range pf.Processors {
+			all := true
+			for _, n := range g.Members(id) {
+				all = all && j.p.Costs.Of(n, ir.ProcID(q)) != ir.Unsupported
+			}
+			able = able || all
+		}
+		if !able && len(reasons) == 0 {
+			reasons = append(reasons, fmt.Sprintf("no processor may run all nodes of group %q", g.GroupName(id)))
+		}
+	}
+	if len(reasons) > 0 {
+		return &InfeasibleError{Proved: true, Reasons: reasons}
+	}
+	return nil
+}
+
+func ofOp(op string) string {
+	if op == "" {
+		return ""
+	}
+	return " (" + op + ")"
+}
+
+// bounds computes lower bounds that hold before anything is searched.
+func bounds(j *job) error {
+	path, ok := bound.Path(j.p)
+	if !ok {
+		return &InfeasibleError{Proved: true, Reasons: []string{"some value cannot travel to any processor that could use it, or to the sink: links are missing"}}
+	}
+	if j.o.Objective == ir.Latency {
+		j.raise(path)
+	}
+	j.raise(bound.Area(j.p))
+	return nil
+}
+
+// singles rates the whole graph on each processor.
+func singles(j *job) error {
+	g := j.p.Graph
+	all := make([]ir.NodeID, g.NumNodes())
+	for n := range all {
+		all[n] = ir.NodeID(n)
+	}
+	for q, e := range j.p.Platform.Processors {
+		plan := &ir.Plan{Submodels: []ir.Submodel{{Processor: ir.ProcID(q), Nodes: all}}}
+		if len(all) == 0 {
+			plan.Submodels = nil
+		}
+		j.single = append(j.single, j.baseline(e.Name, assign.Rated(j.p, plan, j.o.Objective)))
+	}
+	return nil
+}
+
+// baseline records a reference result and offers its plan.
+func (j *job) baseline(name string, plan *ir.Plan) ir.Baseline {
+	if plan == nil {
+		return ir.Baseline{Name: name}
+	}
+	j.offer(plan)
+	j.pool = append(j.pool, plan)
+	return ir.Baseline{Name: name, Feasible: true, Latency: plan.Latency, Bottleneck: plan.Bottleneck}
+}
+
+// baselines computes what list scheduling gives.
+func baselines(j *job) error {
+	j.baselines = append(j.baselines,
+		j.baseline("heft", assign.Rated(j.p, assign.HEFT(j.p), j.o.Objective)),
+		j.baseline("greedy", assign.Rated(j.p, assign.Greedy(j.p), j.o.Objective)))
+	return nil
+}

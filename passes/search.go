@@ -1,0 +1,171 @@
+package passes
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/passes/partition"
+	"github.com/dnnsplit/dnnsplit/passes/sched"
+)
+
+// search looks for better plans, from many starts.
+func search(j *job) error {
+	n := j.p.Graph.NumNodes()
+	if n == 0 {
+		return nil
+	}
+	unitOf := make([]int32, n)
+	for i := range unitOf {
+		unitOf[i] = int32(i)
+	}
+	m := sched.NewModel(j.p, unitOf, n, sched.Layout(j.p, 4))
+	x, ok := partition.NewUnits(m)
+	if !ok {
+		return nil
+	}
+	var starts [][]int32
+	for _, plan := range j.pool {
+		if at, _, ok := partition.FromPlan(m, plan); ok {
+			starts = append(starts, at)
+		}
+	}
+	fastest := j.fastest(7)
+	for k := 1; k <= len(fastest); k++ {
+		if at := partition.Prefixes(x, x.Order(), j.o.Objective, fastest[:k], 40); at != nil {
+			starts = append(starts, at)
+		}
+	}
+	seed := j.o.Seed
+	for round := 0; round < 4 && !j.spent() || !j.deadline.IsZero() && !j.spent(); round++ {
+		var chains []*partition.Chain
+		for k := range 8 {
+			c := &partition.Chain{X: x, Objective: j.o.Objective, Seed: seed, Steps: 4_000, Hot: 0.05, Cold: 1e-4}
+			seed++
+			if round == 0 || j.best == nil {
+				if k >= len(starts) {
+					break
+				}
+				c.Start = starts[len(starts)-1-k]
+			} else if at, _, ok := partition.FromPlan(m, j.best); ok {
+				c.Start = at
+			} else {
+				break
+			}
+			chains = append(chains, c)
+		}
+		j.anneal(chains)
+	}
+	return nil
+}
+
+// fastest are the processors by the time that they take for everything they support, most supported first.
+func (j *job) fastest(most int) []int {
+	procs := len(j.p.Platform.Processors)
+	sum := make([]ir.Time, procs)
+	able := make([]int, procs)
+	for n := range ir.NodeID(j.p.Graph.NumNodes()) {
+		for q, c := range j.p.Costs.Row(n) {
+			if c != ir.Unsupported {
+				sum[q] += c
+				able[q]++
+			}
+		}
+	}
+	order := make([]int, procs)
+	for q := range order {
+		order[q] = q
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		if able[a] != able[b] {
+			return able[b] - able[a]
+		}
+		return int(min(1, max(-1, sum[a]-sum[b])))
+	})
+	return order[:min(most, procs)]
+}
+
+// anneal runs chains side by side and offers what they find, in their order.
+func (j *job) anneal(chains []*partition.Chain) {
+	var wg sync.WaitGroup
+	next := make(chan *partition.Chain)
+	for range min(j.o.workers(), len(chains)) {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for c := range next {
+				c.Run(j.ctx)
+			}
+		}()
+	}
+	for _, c := range chains {
+		next <- c
+	}
+	close(next)
+	wg.Wait()
+	for _, c := range chains {
+		if c.Best != nil && c.Score.Less(j.score) {
+			j.offer(c.ToPlan())
+		}
+	}
+}
+
+// merge joins sub-models of one processor where that costs nothing.
+func merge(j *job) error {
+	for changed := true; changed; {
+		changed = false
+		subs := j.best.Submodels
+		for a := 0; a < len(subs) && !changed; a++ {
+			for b := a + 1; b < len(subs) && !changed; b++ {
+				if subs[a].Processor != subs[b].Processor {
+					continue
+				}
+				for _, into := range [2][2]int{{a, b}, {b, a}} {
+					if plan := merged(j.best, into[0], into[1]); ir.CheckPlan(j.p, plan) == nil && j.offer(plan) {
+						changed = true
+						break
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// merged is a plan with sub-model b inside sub-model a, in a's place.
+func merged(plan *ir.Plan, a, b int) *ir.Plan {
+	q := plan.Clone()
+	s := &q.Submodels[a]
+	t := q.Submodels[b]
+	s.Nodes = append(s.Nodes, t.Nodes...)
+	slices.Sort(s.Nodes)
+	s.Replicas = append(s.Replicas, t.Replicas...)
+	slices.Sort(s.Replicas)
+	s.Replicas = slices.Compact(s.Replicas)
+	s.Replicas = slices.DeleteFunc(s.Replicas, func(n ir.NodeID) bool {
+		_, own := slices.BinarySearch(s.Nodes, n)
+		return own
+	})
+	q.Submodels = slices.Delete(q.Submodels, b, b+1)
+	return q
+}
+
+// auto solves the problem without a limit on the number of sub-models.
+func auto(j *job) error {
+	free := *j.p
+	free.Submodels = 0
+	o := j.o
+	o.Auto = false
+	k := newJob(j.ctx, &free, o)
+	k.pool = append(k.pool, j.best)
+	k.best, k.score = j.best.Clone(), j.score
+	if err := k.run(table()); err != nil {
+		return err
+	}
+	if k.score.Less(j.score) {
+		k.best.LowerBound = k.bound
+		k.best.ProvenOptimal = k.bound == k.best.Value()
+		j.auto = k.best
+	}
+	return nil
+}

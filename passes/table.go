@@ -1,0 +1,63 @@
+package passes
+
+import "fmt"
+
+// pass is a step of a placement.
+type pass struct {
+	name string
+	run  func(*job) error
+	skip func(*job) bool // nil: never
+}
+
+// table lists the passes in order.
+func table() []pass {
+	return []pass{
+		{name: "supported", run: supported},
+		{name: "bounds", run: bounds},
+		{name: "singles", run: singles},
+		{name: "baselines", run: baselines},
+		{name: "search", run: search, skip: (*job).settled},
+		{name: "merge", run: merge, skip: (*job).nothing},
+		{name: "auto", run: auto, skip: func(j *job) bool { return !j.o.Auto || j.nothing() }},
+	}
+}
+
+// constraint says that a pass must come before another, and why.
+type constraint struct{ before, after, why string }
+
+var constraints = []constraint{
+	{"supported", "bounds", "bounds are of problems whose nodes all run somewhere"},
+	{"bounds", "search", "the search stops at a plan that meets the bound"},
+	{"singles", "search", "the whole graph on one processor is a start, and never to be exceeded"},
+	{"baselines", "search", "baselines are starts, too, and never to be exceeded"},
+	{"search", "merge", "merging looks at the final plan"},
+	{"merge", "auto", "the gain of more sub-models is over the final plan"},
+}
+
+// checkOrder verifies a table: names are unique and every constraint holds.
+func checkOrder(table []pass, constraints []constraint) error {
+	at := map[string]int{}
+	for i, ps := range table {
+		if _, dup := at[ps.name]; dup {
+			return fmt.Errorf("pass %s stands twice", ps.name)
+		}
+		at[ps.name] = i
+	}
+	for _, c := range constraints {
+		a, okA := at[c.before]
+		b, okB := at[c.after]
+		if !okA || !okB {
+			return fmt.Errorf("a constraint names pass %s or %s, which there is not", c.before, c.after)
+		}
+		if a > b {
+			return fmt.Errorf("pass %s must come before %s: %s", c.before, c.after, c.why)
+		}
+	}
+	return nil
+}
+
+// nothing says that no plan is known.
+func (j *job) nothing() bool { return j.best == nil }
+
+// settled says that nothing is left to find.
+func (j *job) settled() bool { return j.best != nil && j.best.Value() == j.bound }
