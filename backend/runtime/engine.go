@@ -36,8 +36,7 @@ type Session interface {
 	Close() error
 }
 
-// Port is a named input or output. A dimension that is not a number in the model
-// has N = -1; engines do not tell its symbol, nor a rank that is unknown.
+// Port is a named input or output. Of a sequence, optional or map only the kind is told.
 type Port struct {
 	Name string
 	Type ir.Type

@@ -79,14 +79,21 @@ typedef struct OrtTensorRTProviderOptionsV2 OrtTensorRTProviderOptionsV2;
 #define ORT_DECLARE(ret, name, args) extern ret name args __attribute__((weak));
 ORT_CALLS(ORT_DECLARE)
 
-// Two calls that onnxruntime_go lacks are made through ONNX Runtime's own table
+// Three calls that onnxruntime_go lacks are made through ONNX Runtime's own table
 // of calls, which is only ever appended to: the numbers are places in it.
-enum { ORT_GET_SYMBOLIC_DIMENSIONS = 63, ORT_HAS_VALUE = 192 };
+enum { ORT_GET_SYMBOLIC_DIMENSIONS = 63, ORT_HAS_VALUE = 192, ORT_HAS_SHAPE = 390 };
 
 static inline OrtStatus *dnnsplit_symbolic_dimensions(const void *const *api, const OrtTensorTypeAndShapeInfo *info, const char **symbols, size_t n) {
   OrtStatus *(*call)(const OrtTensorTypeAndShapeInfo *, const char **, size_t);
   *(const void **)&call = api[ORT_GET_SYMBOLIC_DIMENSIONS];
   return call(info, symbols, n);
+}
+
+// dnnsplit_has_shape tells a tensor of unknown rank from one of rank 0.
+static inline int dnnsplit_has_shape(const void *const *api, const OrtTensorTypeAndShapeInfo *info) {
+  _Bool (*call)(const OrtTensorTypeAndShapeInfo *);
+  *(const void **)&call = api[ORT_HAS_SHAPE];
+  return call(info);
 }
 
 // dnnsplit_has_value says whether an optional holds something. Asking an empty

@@ -238,7 +238,11 @@ func (e *ortEngine) describePort(name *C.char, info *C.OrtTypeInfo) (Port, error
 	if err != nil {
 		return p, err
 	}
-	p.Type.Elem, p.Type.Rank, p.Type.Shape = elem, len(dims), make([]ir.Dim, len(dims))
+	p.Type.Elem = elem
+	if C.dnnsplit_has_shape(e.api, shape) == 0 {
+		return p, nil
+	}
+	p.Type.Rank, p.Type.Shape = len(dims), make([]ir.Dim, len(dims))
 	if len(dims) == 0 {
 		return p, nil
 	}

@@ -386,3 +386,39 @@ func TestProfile(t *testing.T) {
 		t.Errorf("profile of %d bytes, %v", len(b), err)
 	}
 }
+
+func TestPorts(t *testing.T) {
+	eng := openORT(t)
+	g := graph{in: []*onnxpb.ValueInfoProto{tensorInfo("x", ir.Float32, "N", 3, nil), tensorInfo("s", ir.Int64), tensorInfo("u", ir.Float16), tensorInfo("listed", ir.Float32, 1)},
+		out:     []*onnxpb.ValueInfoProto{tensorInfo("y", ir.Float32, "N", 3, nil)},
+		weights: []*onnxpb.TensorProto{initializer("listed", ir.Float32, []int64{1}, floats(1))},
+		nodes:   []*onnxpb.NodeProto{node("Add", []string{"x", "listed"}, []string{"y"})}}
+	g.in[2].Type.GetTensorType().Shape = nil
+	s := load(t, eng, Model{Path: g.write(t)}, Options{})
+	want := []Port{{"x", ir.TensorOf(ir.Float32, ir.Symbol("N"), ir.Fixed(3), ir.Symbol(""))},
+		{"s", ir.Type{Kind: ir.Tensor, Elem: ir.Int64, Shape: []ir.Dim{}}}, {"u", ir.Unranked(ir.Float16)}}
+	if diff := cmp.Diff(want, s.Inputs()); diff != "" {
+		t.Errorf("inputs: %s", diff)
+	}
+	if diff := cmp.Diff([]Port{{"y", want[0].Type}}, s.Outputs()); diff != "" {
+		t.Errorf("outputs: %s", diff)
+	}
+	// A listed initializer may be given all the same.
+	x := tensor(t, ir.Float32, []int64{1, 3, 1}, floats(1, 2, 3))
+	feed := map[string]*Value{"x": x, "s": tensor(t, ir.Int64, nil, int64s(1)), "u": tensor(t, ir.Float16, nil, []byte{0, 0})}
+	for _, c := range []struct {
+		listed *Value
+		want   string
+	}{{nil, string(floats(2, 3, 4))}, {tensor(t, ir.Float32, []int64{1}, floats(10)), string(floats(11, 12, 13))}} {
+		if c.listed != nil {
+			feed["listed"] = c.listed
+		}
+		got, err := s.Run(context.Background(), feed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(got[0].Data) != c.want {
+			t.Errorf("got % x", got[0].Data)
+		}
+	}
+}

@@ -44,7 +44,11 @@ func (v *verification) contained(ctx context.Context) func(name string) (ir.Type
 }
 
 func tensorType(t *onnxpb.TypeProto_Tensor) ir.Type {
-	out := ir.Type{Kind: ir.Tensor, Elem: ir.ElemType(t.GetElemType())}
+	out := ir.Unranked(ir.ElemType(t.GetElemType()))
+	if t.GetShape() == nil {
+		return out
+	}
+	out.Shape = []ir.Dim{}
 	for _, d := range t.GetShape().GetDim() {
 		dim := ir.Symbol(d.GetDimParam())
 		if n, ok := d.GetValue().(*onnxpb.TensorShapeProto_Dimension_DimValue); ok && n.DimValue >= 0 {

@@ -30,6 +30,14 @@ func (b *binder) learn(dims []ir.Dim, extents []int64) {
 	}
 }
 
+// ofType is a shape for t. One element is the least that can work where not even the rank is known.
+func (b *binder) ofType(t ir.Type) []int64 {
+	if t.Rank < 0 {
+		return []int64{1}
+	}
+	return b.shape(t.Shape)
+}
+
 // shape gives every dimension an extent.
 func (b *binder) shape(dims []ir.Dim) []int64 {
 	out := make([]int64, len(dims))

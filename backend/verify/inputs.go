@@ -86,7 +86,7 @@ func (g *generator) prepare() error {
 				continue
 			}
 			if shape == nil {
-				shape = b.shape(in.typ.Shape)
+				shape = b.ofType(in.typ)
 			}
 			if n, ok := ir.Elements(shape); !ok || n > maxElements {
 				problems = append(problems, &diag.Error{File: g.model, Value: p.Name,

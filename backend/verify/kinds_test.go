@@ -236,32 +236,6 @@ func TestKindsFail(t *testing.T) {
 	}
 }
 
-// External data is found beside the model and beside each sub-model.
-func TestExternalData(t *testing.T) {
-	needORT(t)
-	m := diamond()
-	m.External(onnxtest.External{Location: "weights.bin"})
-	b := cut(t, m, [][]int{{0}, {1, 2, 3}}, nil)
-	data, err := os.ReadFile(filepath.Join(filepath.Dir(b.model), "weights.bin"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	own := filepath.Join(b.dir, "weights.bin")
-	if err := os.WriteFile(own, data, 0o666); err != nil {
-		t.Fatal(err)
-	}
-	if r := verify(t, b, Options{}); !r.Equal || !r.Conclusive {
-		t.Errorf("%+v", r)
-	}
-	data[5] ^= 1
-	if err := os.WriteFile(own, data, 0o666); err != nil {
-		t.Fatal(err)
-	}
-	if r := verify(t, b, Options{}); r.Equal || r.FirstDifference == nil || r.FirstDifference.Submodel != "p0" {
-		t.Errorf("changed data: %+v", r)
-	}
-}
-
 // An output that the model computes from constants only is compared too.
 func TestNoInputsAtAll(t *testing.T) {
 	needORT(t)
@@ -275,5 +249,47 @@ func TestNoInputsAtAll(t *testing.T) {
 	r := verify(t, cut(t, m, [][]int{{0}, {1}}, nil), Options{})
 	if !r.Equal || r.Conclusive || len(r.Warnings) != 1 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// External data is found beside the model and beside each sub-model.
+func TestExternalData(t *testing.T) {
+	needORT(t)
+	outside := func(m *onnxpb.ModelProto) []byte {
+		w := m.Graph.Initializer[0]
+		m.Graph.Initializer[0] = &onnxpb.TensorProto{Name: w.Name, Dims: w.Dims, DataType: w.DataType, DataLocation: onnxpb.TensorProto_EXTERNAL.Enum(),
+			ExternalData: []*onnxpb.StringStringEntryProto{{Key: proto.String("location"), Value: proto.String("w.bin")}}}
+		return w.RawData
+	}
+	var data []byte
+	b := cut(t, diamond(), [][]int{{0}, {1, 2, 3}}, func(i int, sub *onnxpb.ModelProto) {
+		if i == 0 {
+			data = outside(sub)
+		}
+	})
+	whole := diamond().Proto()
+	outside(whole)
+	body, err := proto.Marshal(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(path string, data []byte) {
+		if err := os.WriteFile(path, data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(b.model, body)
+	write(filepath.Join(filepath.Dir(b.model), "w.bin"), data)
+	write(filepath.Join(b.dir, "w.bin"), data)
+	b.manifest.Model.SHA256 = fileSHA(t, b.model)
+	b.writeManifest(t)
+	if r := verify(t, b, Options{}); !r.Equal || !r.Conclusive {
+		t.Errorf("%+v", r)
+	}
+	other := append([]byte{}, data...)
+	other[3] ^= 1
+	write(filepath.Join(b.dir, "w.bin"), other)
+	if r := verify(t, b, Options{}); r.Equal || r.FirstDifference == nil || r.FirstDifference.Submodel != "p0" {
+		t.Errorf("changed data: %+v", r)
 	}
 }
