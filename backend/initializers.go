@@ -94,6 +94,9 @@ func (s *store) moves(t *onnxpb.TensorProto, initializer bool) bool {
 	if held == nil {
 		return false
 	}
+	if t.GetDataLocation() == onnxpb.TensorProto_EXTERNAL {
+		return true
+	}
 	switch held.DataField {
 	case tensorExternal:
 		return true
@@ -192,14 +195,14 @@ func lengthPrefix(num protowire.Number, n int64) []byte {
 	return protowire.AppendVarint(protowire.AppendTag(nil, num, protowire.BytesType), uint64(n))
 }
 
-// tensor encodes a tensor whose contents change places: into the model, or into
-// the data file. All else about it stays.
+// tensor encodes a tensor whose contents change places: into the model (nothing
+// too: no runtime minds), or into the data file. All else about it stays.
 func (s *store) tensor(t *onnxpb.TensorProto) (onnxfile.Chunk, error) {
 	held := s.m.Tensor(t)
 	head := proto.Clone(t).(*onnxpb.TensorProto)
 	head.RawData, head.FloatData, head.Int32Data, head.Int64Data, head.DoubleData, head.Uint64Data = nil, nil, nil, nil, nil, nil
 	head.ExternalData, head.DataLocation = nil, nil
-	if s.move == embedAll {
+	if s.move == embedAll || held.Data.Len() == 0 {
 		b, err := marshal(head)
 		if err != nil {
 			return onnxfile.Chunk{}, err

@@ -140,9 +140,11 @@ func TestExternalRanges(t *testing.T) {
 		external("w3", "./a.bin", 8, 4), // the range of w1
 		external("w4", "a.bin", 16, 4),  // overlaps it
 		external("unused", "a.bin", 0, 1),
+		external("empty", "a.bin", 100, 0),
 		weight("w5", 4, 1),
 	}
-	for i, extra := range []string{"w3", "w4", "w5"} {
+	m.Graph.Node[2].Input = append(m.Graph.Node[2].Input, "w5")
+	for i, extra := range []string{"w3", "w4", "empty"} {
 		m.Graph.Node[i].Input = append(m.Graph.Node[i].Input, extra)
 	}
 	f := openBeside(t, m, map[string][]byte{"a.bin": ramp(100), "sub/b.bin": ramp(8000)})
@@ -177,7 +179,7 @@ func TestExternalRanges(t *testing.T) {
 			t.Errorf("%s is at %q, want %q", name, first[name], at)
 		}
 	}
-	if got := places("jetson.gpu"); got["w3"] != "location=jetson.gpu.data offset=0 length=16" || got["w5"] != "" {
+	if got := places("jetson.gpu"); got["w3"] != "location=jetson.gpu.data offset=0 length=16" || got["w5"] != "" || got["empty"] != "" {
 		t.Errorf("the second sub-model's weights are at %v", got)
 	}
 	if st, err := os.Stat(filepath.Join(dir, "pi.data")); err != nil || st.Size() != 12304 {
