@@ -246,14 +246,15 @@ processors:
 func TestBounds(t *testing.T) {
 	repeat := strings.Repeat
 	for name, text := range map[string]string{
-		"large file":    "# " + repeat("x", maxYAMLBytes) + "\n",
-		"many tokens":   "[" + repeat("a,", maxYAMLTokens) + "]",
-		"flow nesting":  "a: " + repeat("[", 1000),
-		"block nesting": repeat("- ", 1000) + "a",
-		"many keys":     repeat("k: v\n", 1000),
-		"many anchors":  "[" + repeat("&a x,", 1000) + "]",
-		"not text":      "name: \xff\n",
-		"zero byte":     "name: \x00\n",
+		"large file":     "# " + repeat("x", maxYAMLBytes) + "\n",
+		"many tokens":    "[" + repeat("a,", maxYAMLTokens) + "]",
+		"flow nesting":   "a: " + repeat("[", 1000),
+		"block nesting":  repeat("- ", 1000) + "a",
+		"many keys":      repeat("k: v\n", 1000),
+		"many anchors":   "[" + repeat("&a x,", 1000) + "]",
+		"many documents": repeat("a\n---\n", 100000),
+		"not text":       "name: \xff\n",
+		"zero byte":      "name: \x00\n",
 		"alias bomb": "schema: dnnsplit/device/v1\nname: a\nmemory: 1GiB\nsource: x\nprocessors:\n" +
 			"  - &p\n    name: a\n    unsupported: &l [" + repeat("Loop,", 20000) + "]\n" + repeat("  - *p\n", 60),
 	} {

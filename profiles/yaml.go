@@ -28,6 +28,7 @@ const (
 	maxYAMLDepth   = 16
 	maxMappingKeys = 256
 	maxYAMLAnchors = 256
+	maxYAMLMarkers = 16
 	maxYAMLVisits  = 300_000 // nodes read, each as often as aliases repeat it
 	maxFileErrors  = 50
 )
@@ -179,7 +180,7 @@ func checkBounds(tokens token.Tokens) error {
 	}
 	type block struct{ column, keys int }
 	var blocks []block
-	flow, anchors := 0, 0
+	flow, anchors, markers := 0, 0, 0
 	for i, tok := range tokens {
 		at := tok
 		isKey := false
@@ -198,6 +199,11 @@ func checkBounds(tokens token.Tokens) error {
 		case token.SequenceEntryType:
 		case token.TagType:
 			return &boundError{tok, fmt.Sprintf("the tag %s is not read here, leave it out", quoted(tok.Value))}
+		case token.DocumentHeaderType, token.DocumentEndType:
+			if markers++; markers > maxYAMLMarkers {
+				return &boundError{tok, "too many document markers, expected one document a file"}
+			}
+			continue
 		case token.DirectiveType:
 			return &boundError{tok, "directives are not read here, leave the line out"}
 		case token.AnchorType:
