@@ -140,6 +140,11 @@ func (c *call) fail(value, msg string) {
 
 // contradict notes that shapes do not fit together.
 func (c *call) contradict(format string, args ...any) {
+	for _, v := range c.ins {
+		if v != nil && v.open {
+			return // the shapes are guesses
+		}
+	}
 	value := ""
 	if len(c.n.Output) > 0 {
 		value = c.n.Output[0]
@@ -184,6 +189,31 @@ func (c *call) dataDependent(output, axis int, assume *expr, why string) *expr {
 		c.in.note(DataDependent, c.n, c.n.Output[output], "extent %d depends on %s: it counts as %d", axis, why, e.val)
 	}
 	return e
+}
+
+// depends is an extent that depends on contents whose value evaluation knows.
+func (c *call) depends(e *expr) *expr {
+	return c.al.symbol("", 0, maxExtent, max(e.val, 0), e.assumed)
+}
+
+// require makes input i a tensor of the rank that the operator demands: whatever
+// was guessed of it, a run in which the node succeeds gives it that rank.
+func (c *call) require(i, rank int) {
+	v := c.input(i)
+	if v.ranked && !v.open || !v.isTensor() || !c.has(i) {
+		return
+	}
+	w := tensor(v.elem)
+	if len(v.dims) != rank {
+		w.dims = c.unknownDims(rank)
+		w.assumed = true
+	} else {
+		for _, d := range v.dims {
+			w.dims = append(w.dims, c.al.symbol("", 0, maxExtent, d.val, d.assumed))
+		}
+		w.assumed = v.assumed
+	}
+	c.ins[i] = w
 }
 
 // unknownDims are n extents of which nothing is known.

@@ -74,12 +74,18 @@ func inferIf(c *call) {
 		if a == nil || b == nil {
 			continue
 		}
-		c.set(i, c.join(i, a, b))
+		c.set(i, c.join(choice{i, cond}, a, b))
 	}
 }
 
-// join is a value that is a in some runs and b in others; output names it in notes.
-func (c *call) join(output int, a, b *value) *value {
+// choice is what decides which of two values an output is.
+type choice struct {
+	output int
+	cond   *expr // the first if not 0; nil if nothing is known of it
+}
+
+// join is a value that is a in some runs and b in others.
+func (c *call) join(output choice, a, b *value) *value {
 	if a == b {
 		return a
 	}
@@ -108,7 +114,7 @@ func (c *call) join(output int, a, b *value) *value {
 	return a
 }
 
-func (c *call) joinItems(output int, a, b *value) *value {
+func (c *call) joinItems(output choice, a, b *value) *value {
 	switch {
 	case a == nil:
 		return b
@@ -118,7 +124,7 @@ func (c *call) joinItems(output int, a, b *value) *value {
 	return c.join(output, a, b)
 }
 
-func (c *call) joinSequences(output int, a, b *value) *value {
+func (c *call) joinSequences(output choice, a, b *value) *value {
 	w := &value{kind: ir.Sequence}
 	switch {
 	case a.count.is(0):
@@ -134,8 +140,8 @@ func (c *call) joinSequences(output int, a, b *value) *value {
 	return w
 }
 
-func (c *call) joinTensors(output int, a, b *value) *value {
-	w := &value{kind: a.kind, elem: a.elem, assumedRank: a.assumedRank || b.assumedRank}
+func (c *call) joinTensors(output choice, a, b *value) *value {
+	w := &value{kind: a.kind, elem: a.elem, open: a.open || b.open}
 	if a.elem != b.elem {
 		w.elem = ir.UndefinedElem
 		if a.elem == ir.UndefinedElem {
@@ -144,14 +150,23 @@ func (c *call) joinTensors(output int, a, b *value) *value {
 			w.elem = a.elem
 		}
 	}
-	if a.ranked != b.ranked || len(a.dims) != len(b.dims) {
-		// The rank depends on the run: the larger one counts.
-		w.ranked, w.dims, w.assumedRank = a.ranked, a.dims, true
-		if !a.ranked || b.ranked && saturatedVal(b.dims) > saturatedVal(a.dims) {
-			w.ranked, w.dims = b.ranked, b.dims
+	// Sizes are those of the branch that evaluation takes, of the larger value if
+	// nothing is known of the condition.
+	taken, guess := a, true
+	if cond := output.cond; cond != nil && !cond.real {
+		guess = cond.assumed
+		if cond.val == 0 {
+			taken = b
 		}
-		if w.ranked && c.wants(output) {
-			c.in.note(DataDependent, c.n, c.n.Output[output], "the rank depends on the branch: the larger of both tensors counts")
+	} else if !a.ranked || b.ranked && saturatedVal(b.dims) > saturatedVal(a.dims) {
+		taken = b
+	}
+	w.assumed = taken.assumed
+	if a.ranked != b.ranked || len(a.dims) != len(b.dims) {
+		w.ranked, w.dims, w.open = taken.ranked, taken.dims, true
+		w.assumed = w.assumed || guess
+		if guess && w.ranked && c.wants(output.output) {
+			c.in.note(DataDependent, c.n, c.n.Output[output.output], "the rank depends on the branch: it counts as %d", len(w.dims))
 		}
 		return w
 	}
@@ -160,15 +175,18 @@ func (c *call) joinTensors(output int, a, b *value) *value {
 	}
 	w.dims = slices.Clone(a.dims)
 	for i, d := range a.dims {
-		if e := b.dims[i]; e != d {
-			larger := d
-			if e.val > d.val {
-				larger = e
-			}
-			x := c.dataDependent(output, i, larger, "the branch")
-			x.lo, x.hi = min(d.lo, e.lo), max(d.hi, e.hi)
-			w.dims[i] = x
+		e := b.dims[i]
+		if e == d {
+			continue
 		}
+		x := c.al.symbol("", min(d.lo, e.lo), max(d.hi, e.hi), taken.dims[i].val, taken.dims[i].assumed)
+		if guess {
+			x.assumed = true
+			if c.wants(output.output) {
+				c.in.note(DataDependent, c.n, c.n.Output[output.output], "extent %d depends on the branch: it counts as %d", i, x.val)
+			}
+		}
+		w.dims[i] = x
 	}
 	da, db := c.in.contentsOf(a), c.in.contentsOf(b)
 	if len(da) > 0 && len(da) == len(db) && slices.Equal(w.dims, a.dims) {
@@ -344,7 +362,7 @@ func (c *call) stacked(it *iteration, out *value, trips *expr, at int) *value {
 	}
 	at = min(max(at, 0), len(out.dims))
 	w := tensor(out.elem, slices.Insert(slices.Clone(out.dims), at, trips)...)
-	w.assumedRank = out.assumedRank
+	w.open, w.assumed = out.open, out.assumed
 	return w
 }
 
@@ -435,7 +453,7 @@ func inferScan(c *call) {
 			trips = v.dims[at]
 		}
 		back[k] = tensor(v.elem, slices.Delete(slices.Clone(v.dims), at, at+1)...)
-		back[k].assumedRank = v.assumedRank
+		back[k].open, back[k].assumed = v.open, v.assumed
 	}
 	if trips == nil {
 		trips = c.fresh(nil)

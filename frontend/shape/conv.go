@@ -105,6 +105,9 @@ func (c *call) slid(w *window, d *expr, i int) *expr {
 
 // conv is a convolution with the weights in input w; x is input 0.
 func (c *call) conv(elem ir.ElemType, w int) {
+	if k := c.input(w); k.ranked && !k.open {
+		c.require(0, len(k.dims))
+	}
 	x, k := c.input(0), c.input(w)
 	rank := x.rank()
 	if rank < 0 {
@@ -160,6 +163,9 @@ func conv(c *call)        { c.conv(c.elem(0), 1) }
 func convInteger(c *call) { c.conv(ir.Int32, 1) }
 
 func convTranspose(c *call) {
+	if k := c.input(1); k.ranked && !k.open {
+		c.require(0, len(k.dims))
+	}
 	x, k := c.input(0), c.input(1)
 	rank := x.rank()
 	if rank < 0 {

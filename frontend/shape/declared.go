@@ -129,7 +129,7 @@ func (in *inferrer) inputValue(v *onnxpb.ValueInfoProto, stored bool) *value {
 	if x.isTensor() && !x.ranked {
 		if given {
 			x = tensor(x.elem, in.numbers(want)...)
-			x.assumedRank = true
+			x.open = true // for this run only
 		} else if !stored {
 			in.note(UnknownType, nil, name, "the input declares no shape: it counts as one element; give it a shape to change that")
 		}
@@ -238,7 +238,8 @@ func (in *inferrer) reconcile(n *onnxpb.NodeProto, name string, v *value, t *onn
 	}
 	if v.kind == ir.UnknownKind {
 		w := *claim
-		w.assumedRank = w.assumedRank || w.kind == ir.Tensor
+		w.open = w.open || w.kind == ir.Tensor
+		w.assumed = true
 		return &w
 	}
 	if v.kind != claim.kind {
@@ -265,21 +266,25 @@ func (in *inferrer) reconcile(n *onnxpb.NodeProto, name string, v *value, t *onn
 	switch {
 	case !claim.ranked:
 	case !v.ranked:
-		w.ranked, w.dims, w.assumedRank = true, claim.dims, true
+		w.ranked, w.dims, w.open, w.assumed = true, claim.dims, true, true
+	case len(v.dims) != len(claim.dims) && v.open:
+		// The rank was a guess; the declaration is a better one.
+		w.dims, w.assumed, w.data, w.tensor = claim.dims, true, nil, nil
 	case len(v.dims) != len(claim.dims):
 		in.note(Contradiction, n, name, "the model declares rank %d, inference gives %d", len(claim.dims), len(v.dims))
 	default:
-		w.dims = in.reconcileDims(n, name, v.dims, claim.dims)
+		w.dims = in.reconcileDims(n, name, &w, claim.dims)
 	}
 	return &w
 }
 
-func (in *inferrer) reconcileDims(n *onnxpb.NodeProto, name string, dims, claim []*expr) []*expr {
+func (in *inferrer) reconcileDims(n *onnxpb.NodeProto, name string, v *value, claim []*expr) []*expr {
+	dims := v.dims
 	out := dims
 	for i, d := range dims {
 		c := claim[i]
 		if dn, ok := d.constant(); ok {
-			if cn, ok := c.constant(); ok && cn != dn {
+			if cn, ok := c.constant(); ok && cn != dn && !v.open {
 				in.note(Contradiction, n, name, "the model declares extent %d as %d, inference gives %d", i, cn, dn)
 			}
 			continue
@@ -290,7 +295,7 @@ func (in *inferrer) reconcileDims(n *onnxpb.NodeProto, name string, dims, claim 
 		if &out[0] == &dims[0] {
 			out = slices.Clone(dims)
 		}
-		out[i] = in.al.symbol("", 0, maxExtent, c.val, c.assumed)
+		out[i] = in.al.symbol("", 0, maxExtent, c.val, c.assumed || c.isConst())
 	}
 	return out
 }

@@ -161,7 +161,7 @@ func (in *inferrer) valueKey(b *strings.Builder, v *value) {
 		b.WriteByte('-')
 		return
 	}
-	fmt.Fprintf(b, "%d %d %v %v", v.kind, v.elem, v.ranked, v.assumedRank)
+	fmt.Fprintf(b, "%d %d %v %v", v.kind, v.elem, v.ranked, v.open)
 	for _, d := range v.dims {
 		b.WriteByte(' ')
 		b.WriteString(strconv.Itoa(int(d.id)))

@@ -3,6 +3,7 @@ package shape
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
@@ -135,30 +136,36 @@ func (in *inferrer) addInitializers(s *Scope, g *onnxpb.GraphProto, replaceable 
 	}
 }
 
-// withDefault is a replaceable input with the extents of its default where the
-// declaration leaves them open.
+// withDefault is a replaceable input with the extents and contents of its default
+// where the declaration leaves them open: they count for sizes, but no type may
+// rest on them.
 func (in *inferrer) withDefault(declared, stored *value) *value {
-	if declared.kind == ir.UnknownKind {
-		v := stored.withoutData()
-		v.assumedRank = true
-		return v
-	}
-	if !declared.ranked {
-		v := tensor(declared.elem, stored.dims...)
-		v.assumedRank = true
-		return v
-	}
-	if len(declared.dims) != len(stored.dims) {
+	v := *declared
+	switch {
+	case declared.kind == ir.UnknownKind, !declared.ranked:
+		v = *stored.withoutData()
+		v.open = true
+	case len(declared.dims) != len(stored.dims):
 		return declared
 	}
-	v := tensor(declared.elem, declared.dims...)
-	v.dims = append([]*expr(nil), declared.dims...)
+	v.dims = slices.Clone(v.dims)
 	for i, d := range v.dims {
 		if d.op == opSymbol && d.text == "" {
 			v.dims[i] = in.al.symbol("", 0, maxExtent, stored.dims[i].val, false)
 		}
 	}
-	return v
+	if n, ok := followed(&v); ok && isIntegral(v.elem) {
+		data := in.contentsOf(stored)
+		if len(data) == n {
+			v.data = make([]*expr, n)
+			for i, e := range data {
+				if e != nil {
+					v.data[i] = in.al.symbol("", noLo, noHi, e.val, false)
+				}
+			}
+		}
+	}
+	return &v
 }
 
 func (in *inferrer) numbers(ns []int64) []*expr {
@@ -214,14 +221,12 @@ func (in *inferrer) step(main bool) error {
 // node infers the outputs of n.
 func (in *inferrer) node(s *Scope, n *onnxpb.NodeProto, declared map[string]*onnxpb.TypeProto) {
 	c := &call{in: in, s: s, n: n, al: in.al, ins: make([]*value, len(n.Input)), outs: make([]*value, len(n.Output))}
-	assumedRank := false
 	for i, name := range n.Input {
 		if name == "" {
 			continue
 		}
 		if v := s.lookup(name); v != nil {
 			c.ins[i] = v
-			assumedRank = assumedRank || v.assumedRank
 		} else if !s.isAbsent(name) {
 			c.ins[i] = unknown()
 		}
@@ -239,6 +244,9 @@ func (in *inferrer) node(s *Scope, n *onnxpb.NodeProto, declared map[string]*onn
 		}
 		in.note(UnknownOp, n, first, "operator %s is not known: its outputs have the types that the model declares for them, if any", opName(n))
 	}
+	// Graphs and functions hand on what their inner nodes found.
+	inherit := len(s.bodies) == 0 || s.bodies[bodyKey{n, "body"}] == nil && s.bodies[bodyKey{n, "then_branch"}] == nil
+	inherit = inherit && s.calls[n] == nil
 	for i, name := range n.Output {
 		if name == "" {
 			continue
@@ -248,10 +256,8 @@ func (in *inferrer) node(s *Scope, n *onnxpb.NodeProto, declared map[string]*onn
 			v = unknown()
 		}
 		v = c.limit(v)
-		if assumedRank && v.isTensor() && !v.assumedRank {
-			w := *v
-			w.assumedRank, w.public = true, nil
-			v = &w
+		if inherit && v.isTensor() {
+			v = c.inherited(v)
 		}
 		if t := declared[name]; t != nil {
 			v = in.reconcile(n, name, v, t)
@@ -261,6 +267,23 @@ func (in *inferrer) node(s *Scope, n *onnxpb.NodeProto, declared map[string]*onn
 		}
 		s.values[name] = v
 	}
+}
+
+// inherited is the output v of a node some of whose inputs rest on assumptions:
+// so does v.
+func (c *call) inherited(v *value) *value {
+	open, assumed := v.open, v.assumed
+	for _, x := range c.ins {
+		if x != nil {
+			open, assumed = open || x.open, assumed || x.assumed
+		}
+	}
+	if open == v.open && assumed == v.assumed {
+		return v
+	}
+	w := *v
+	w.open, w.assumed, w.public = open, assumed, nil
+	return &w
 }
 
 func opName(n *onnxpb.NodeProto) string {

@@ -44,7 +44,7 @@ func reshape(c *call) {
 		out := unranked(v.elem)
 		if v.ranked {
 			out = tensor(v.elem, c.fresh(c.al.product(v.dims)))
-			out.assumedRank = true
+			out.open, out.assumed = true, true
 			c.in.note(DataDependent, c.n, c.inputName(1), "the shape that the node makes depends on contents: its output counts as a vector of as many elements")
 		}
 		c.set(0, out)
@@ -104,7 +104,7 @@ func (c *call) reshaped(v *value, target []*expr, allowZero bool) ([]*expr, bool
 			if t.val < 0 {
 				openAt = i
 			} else {
-				out[i] = c.fresh(t)
+				out[i] = c.depends(t)
 			}
 		default:
 			out[i] = t
@@ -290,7 +290,7 @@ func squeeze(c *call) {
 		return
 	}
 	drop := make([]bool, len(v.dims))
-	assumedRank := false
+	open, assumed := false, false
 	switch {
 	case given && ok:
 		for _, a := range axes {
@@ -307,10 +307,12 @@ func squeeze(c *call) {
 		// All axes of extent 1 go; which they are may depend on the run.
 		for i, d := range v.dims {
 			drop[i] = d.val == 1
-			assumedRank = assumedRank || !d.isConst()
+			open = open || !d.isConst()
+			assumed = assumed || d.assumed
 		}
-		if assumedRank || !ok {
-			assumedRank = true
+		if open || !ok {
+			open = true
+			assumed = assumed || !ok
 			c.in.note(DataDependent, c.n, c.firstOutput(), "the rank depends on which extents are 1")
 		}
 	}
@@ -321,7 +323,7 @@ func squeeze(c *call) {
 		}
 	}
 	out := c.moved(v, dims)
-	out.assumedRank = assumedRank
+	out.open, out.assumed = open, assumed
 	c.set(0, out)
 }
 
@@ -541,13 +543,12 @@ func expand(c *call) {
 	}
 	shape := make([]*expr, len(target))
 	for i, t := range target {
-		if t == nil || t.real || t.lo < 0 {
+		if t != nil && !t.real && t.lo < 0 && t.val >= 0 {
+			t = c.depends(t)
+		} else if t == nil || t.real || t.lo < 0 {
 			// At least the input's extent, if that is not 1.
 			k := i - len(target) + len(v.dims)
 			assume := c.num(1)
-			if t != nil && !t.real && t.val >= 0 {
-				assume = t
-			}
 			if k >= 0 && !v.dims[k].is(1) {
 				assume = v.dims[k]
 			}
@@ -580,7 +581,7 @@ func tile(c *call) {
 	}
 	dims := make([]*expr, len(v.dims))
 	for i, r := range repeats {
-		if r == nil || r.real || r.lo < 0 {
+		if r == nil || r.real {
 			dims[i] = c.dataDependent(0, i, v.dims[i], "contents")
 		} else {
 			dims[i] = c.al.mul(v.dims[i], r)
@@ -666,6 +667,7 @@ func (c *call) extent(e *expr, i int) *expr {
 }
 
 func depthToSpace(c *call) {
+	c.require(0, 4)
 	v := c.input(0)
 	b := c.attrInt("blocksize", 0)
 	if b <= 0 || b > 1<<15 {
@@ -684,6 +686,7 @@ func depthToSpace(c *call) {
 }
 
 func spaceToDepth(c *call) {
+	c.require(0, 4)
 	v := c.input(0)
 	b := c.attrInt("blocksize", 0)
 	if b <= 0 || b > 1<<15 {

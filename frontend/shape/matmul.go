@@ -57,6 +57,8 @@ func transposed(v *value, swap bool) *value {
 
 // gemm is the type of a general matrix product of inputs a and b.
 func (c *call) gemm(elem ir.ElemType, a, b int) *value {
+	c.require(a, 2)
+	c.require(b, 2)
 	x := transposed(c.input(a), c.attrInt("transA", 0) != 0)
 	y := transposed(c.input(b), c.attrInt("transB", 0) != 0)
 	m, n := c.fresh(nil), c.fresh(nil)

@@ -63,6 +63,9 @@ func crossEntropy(c *call) {
 
 // sequenceNet is RNN, GRU or LSTM.
 func sequenceNet(c *call) {
+	for i := range 3 {
+		c.require(i, 3)
+	}
 	x, w, r := c.input(0), c.input(1), c.input(2)
 	elem := x.elem
 	dirs := c.num(1)

@@ -31,7 +31,7 @@ func (c *call) common(a, b *value) *value {
 	case a.kind != ir.Tensor || sameType(a, b):
 		return a
 	}
-	w := &value{kind: ir.Tensor, elem: a.elem, assumedRank: a.assumedRank || b.assumedRank}
+	w := &value{kind: ir.Tensor, elem: a.elem, open: a.open || b.open}
 	if a.elem != b.elem {
 		w.elem = ir.UndefinedElem
 	}

@@ -24,9 +24,10 @@ type value struct {
 	data   []*expr
 	tensor *onnxpb.TensorProto
 
-	// assumedRank says that the rank, and with it the shape, rests on an
-	// assumption: the type is then published without a shape.
-	assumedRank bool
+	// open says that the rank may differ between runs, or that only an assumption
+	// gives it: the type is then published without a shape. assumed says that the
+	// extents rest on an assumption besides those of their own.
+	open, assumed bool
 
 	public *Value // made when inference has ended
 }
@@ -67,7 +68,7 @@ func (v *value) rank() int {
 
 // withElem is v with another element type and no contents.
 func (v *value) withElem(e ir.ElemType) *value {
-	return &value{kind: ir.Tensor, elem: e, ranked: v.ranked, dims: v.dims, assumedRank: v.assumedRank}
+	return &value{kind: ir.Tensor, elem: e, ranked: v.ranked, dims: v.dims, open: v.open, assumed: v.assumed}
 }
 
 // withoutData is v with nothing known of its contents.
@@ -101,7 +102,7 @@ func sameType(v, w *value) bool {
 	if v == w {
 		return true
 	}
-	if v == nil || w == nil || v.kind != w.kind || v.elem != w.elem || v.ranked != w.ranked || v.assumedRank != w.assumedRank {
+	if v == nil || w == nil || v.kind != w.kind || v.elem != w.elem || v.ranked != w.ranked || v.open != w.open || v.assumed != w.assumed {
 		return false
 	}
 	if !slices.Equal(v.dims, w.dims) || v.count != w.count {
@@ -152,9 +153,9 @@ func (v *value) publishTensor(p *Value) {
 			p.Dims[i] = max(d.val, 0)
 			p.Assumed = p.Assumed || d.assumed
 		}
-		p.Assumed = p.Assumed || v.assumedRank
+		p.Assumed = p.Assumed || v.assumed
 	}
-	if v.ranked && !v.assumedRank {
+	if v.ranked && !v.open {
 		p.Type.Rank = len(v.dims)
 		p.Type.Shape = make([]ir.Dim, len(v.dims))
 		for i, d := range v.dims {
@@ -186,7 +187,7 @@ func (v *value) publishTensor(p *Value) {
 	}
 	if v.data != nil && isIntegral(v.elem) {
 		p.Ints = make([]int64, len(v.data))
-		p.Const = !v.assumedRank
+		p.Const = !v.open
 		for i, e := range v.data {
 			if e == nil || e.real {
 				p.Ints, p.Const = nil, false
