@@ -23,8 +23,8 @@ const (
 	Newer
 	// NoRun: ONNX Runtime's CPU provider does not run it.
 	NoRun
-	// Random: two runs of one session on the same inputs give different outputs.
-	Random
+	// Unrepeatable: two runs of one session on the same inputs give different outputs.
+	Unrepeatable
 	// Fixed: no output depends on the inputs, or there are none.
 	Fixed
 	// ExternalData: it must be written with WriteFile.
@@ -39,7 +39,7 @@ const (
 
 func (t Tag) String() string {
 	var l []string
-	for i, name := range []string{"unchecked", "newer", "norun", "random", "fixed", "external", "exotic", "large"} {
+	for i, name := range []string{"unchecked", "newer", "norun", "unrepeatable", "fixed", "external", "exotic", "large"} {
 		if t&(1<<i) != 0 {
 			l = append(l, name)
 		}

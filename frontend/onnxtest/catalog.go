@@ -34,9 +34,6 @@ type SizedCase struct {
 	Build      func(n, seed uint64) *Model
 }
 
-// Sized lists the families of models of any size.
-func Sized() []SizedCase { return nil }
-
 // Named builds the model of that name: one of Catalog, or of Sized with "=" and a
 // number, which may end in KiB, MiB or GiB.
 func Named(name string, seed uint64) (*Model, error) {

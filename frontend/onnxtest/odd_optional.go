@@ -52,7 +52,7 @@ func oddOptional() []Case {
 			f := g.Op("Cast", []string{k[1]}, Name("cast"), Int("to", int64(Float)))
 			g.y(g.add("join", v, g.dense("c", f, 3, width)))
 		}),
-		odd("random-ops", "unseeded RandomNormalLike, RandomUniform, Bernoulli-like and Dropout in training: different in each run", Random, func(_ *Model, g *Graph) {
+		odd("random-ops", "unseeded RandomNormalLike, RandomUniform, Bernoulli-like and Dropout in training: different in each run", Unrepeatable, func(_ *Model, g *Graph) {
 			x := g.layer("a", g.x())
 			n := g.Op("RandomNormalLike", []string{x}, Name("normal"), Flt("scale", 0.1))
 			u := g.Op("RandomUniform", nil, Name("uniform"), Ints("shape", rows, width))
@@ -61,7 +61,7 @@ func oddOptional() []Case {
 			g.y(g.Op("Sum", []string{d, u}, Name("sum")))
 			g.y(g.layer("b", x))
 		}),
-		odd("random-shared", "one random value is used on two sides of the graph, so it must be drawn once", Random, func(_ *Model, g *Graph) {
+		odd("random-shared", "one random value is used on two sides of the graph, so it must be drawn once", Unrepeatable, func(_ *Model, g *Graph) {
 			x := g.x()
 			n := g.Op("RandomNormalLike", []string{x}, Name("normal"))
 			a := g.layer("a2", g.layer("a", g.add("plus", x, n)))

@@ -326,9 +326,48 @@ func TestOutputsDependOnInputs(t *testing.T) {
 			if differs == c.Tags.Has(Fixed) {
 				t.Errorf("outputs differ with the inputs: %v", differs)
 			}
-			if repeats == c.Tags.Has(Random) {
+			if repeats == c.Tags.Has(Unrepeatable) {
 				t.Errorf("outputs repeat: %v", repeats)
 			}
 		})
 	}
+}
+
+// TestRandomRuns does the same with random models.
+func TestRandomRuns(t *testing.T) {
+	engine(t)
+	n := uint64(48)
+	if *full {
+		n = 1000
+	}
+	weak := 0
+	for i := range n {
+		m := Random(i, randomConfig(i))
+		path := filepath.Join(t.TempDir(), "model.onnx")
+		if err := m.WriteFile(path); err != nil {
+			t.Fatal(err)
+		}
+		in1, _ := m.Inputs(1, nil)
+		in2, _ := m.Inputs(2, nil)
+		out, err := runFile(path, in1, in2)
+		if err != nil {
+			t.Fatalf("seed %d: %v", i, err)
+		}
+		most := 0.0
+		for name, v := range out[0] {
+			d := distance(v, out[1][name])
+			if math.IsNaN(d) {
+				t.Errorf("seed %d: output %s is not finite", i, name)
+			}
+			if d <= 1e-4 {
+				weak++
+				t.Logf("seed %d: output %s: relative difference %.3g", i, name, d)
+			}
+			most = max(most, d)
+		}
+		if most <= 1e-4 {
+			t.Errorf("seed %d: no output depends on the inputs", i)
+		}
+	}
+	t.Logf("%d outputs of %d models hardly depend on the inputs", weak, n)
 }
