@@ -29,11 +29,11 @@ type decoder struct {
 	rest    []byte // a stack: the fields gathered for the messages that are open now
 	nodes   int
 	cost    int64
-	slab    []onnxpb.NodeProto // to make nodes of
-	top     bool               // the main graph is being read
-	node    *onnxpb.NodeProto  // whose attributes are being read
-	nodeAt  int                // its place in its list
-	pending []pending          // tensors, in the order in which they stand in the file
+	slabs   slabs
+	top     bool              // the main graph is being read
+	node    *onnxpb.NodeProto // whose attributes are being read
+	nodeAt  int               // its place in its list
+	pending []pending         // tensors, in the order in which they stand in the file
 	index   map[*onnxpb.TensorProto]int
 	dir     *folder // of external data; nil until it is needed
 }
@@ -210,7 +210,12 @@ func (d *decoder) whole(s *schema, pos, end int64, p proto.Message) (bool, error
 	if err := d.charge(cost); err != nil {
 		return false, err
 	}
-	if err := unmarshal.Unmarshal(b, p); err != nil {
+	if n, ok := p.(*onnxpb.NodeProto); ok {
+		err = d.small(b, n)
+	} else {
+		err = unmarshal.Unmarshal(b, p)
+	}
+	if err != nil {
 		return false, damaged(pos, "a %s cannot be decoded", s.name)
 	}
 	return true, nil
@@ -288,11 +293,7 @@ func (d *decoder) nodeIn(list *[]*onnxpb.NodeProto, f span, depth int) error {
 	if err := d.charge(messageCost); err != nil {
 		return err
 	}
-	if len(d.slab) == 0 {
-		d.slab = make([]onnxpb.NodeProto, min(256, max(8, d.nodes)))
-	}
-	p := &d.slab[0]
-	d.slab = d.slab[1:]
+	p := &d.slabs.nodes.take(1)[0]
 	*list = append(*list, p)
 	if done, err := d.whole(d.s.node, f.body, f.end, p); done || err != nil {
 		return d.inNode(err, f, len(*list)-1)

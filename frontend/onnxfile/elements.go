@@ -2,7 +2,6 @@ package onnxfile
 
 import (
 	"bufio"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -109,39 +108,6 @@ func storedBytes(e elem, n int64) (int64, bool) {
 	}
 	return int64(lo+7) / 8, true
 }
-
-// countVarints counts the numbers in a packed list.
-func countVarints(ctx context.Context, r io.Reader) (int64, error) {
-	buf := make([]byte, 64<<10)
-	var count int64
-	run := 0 // bytes of the current number
-	for {
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
-		n, err := r.Read(buf)
-		for _, b := range buf[:n] {
-			if run++; run > protowire10 || run == protowire10 && b > 1 {
-				return 0, errLongVarint
-			}
-			if b < 0x80 {
-				count++
-				run = 0
-			}
-		}
-		if err == io.EOF {
-			if run > 0 {
-				return 0, errors.New("its last number is cut off")
-			}
-			return count, nil
-		}
-		if err != nil {
-			return 0, err
-		}
-	}
-}
-
-var errLongVarint = errors.New("a number in it is too long")
 
 // NumElements is the product of the tensor's dims.
 func (t *Tensor) NumElements() int64 { return t.elems }

@@ -113,7 +113,7 @@ func TestRefusals(t *testing.T) {
 		{"strings", stringsOf(ld(6, []byte("a"))), "it holds 1 strings, but its dims [2] need 2"},
 		{"no strings", stringsOf(nil), "it has no data, but its dims [2] need 2 elements"},
 		{"strings in raw_data", stringsOf(ld(9, []byte("ab"))), "cannot hold strings"},
-		{"too few int64s", ld(7, ld(5, varint(1, 3000), varint(2, 7), ld(7, make([]byte, 2999)))), "bytes cannot be the 3000 numbers"},
+		{"too few int64s", ld(7, ld(5, varint(1, 3000), varint(2, 7), ld(7, make([]byte, 2999)))), "it holds 2999 numbers in int64_data, but its dims [3000] need 3000"},
 		{"too many int64s", ld(7, ld(5, varint(1, 3000), varint(2, 7), ld(7, make([]byte, 3001)))), "it holds 3001 numbers in int64_data, but its dims [3000] need 3000"},
 		{"int64 cut off", ld(7, ld(5, varint(1, 3000), varint(2, 7), ld(7, make([]byte, 2999), []byte{0x80}))), "cut off"},
 		{"int64 too long", ld(7, ld(5, varint(1, 300), varint(2, 7), ld(7, make([]byte, 2000), []byte("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00")))), "too long"},

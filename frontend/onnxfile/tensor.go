@@ -3,7 +3,6 @@ package onnxfile
 import (
 	"fmt"
 	"io"
-	"math"
 	"slices"
 
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
@@ -57,12 +56,14 @@ type tally struct {
 	num        protowire.Number
 	fields     int64
 	bytes      int64 // of the bodies; strings: of the fields
+	entries    int64 // numbers or strings
 	start, end int64 // from the first tag to the last end
 	last       span
 	loose      bool // not one packed or contiguous run
 }
 
-func (t *tally) add(f span) {
+// add counts a field of n entries.
+func (t *tally) add(f span, n int64) {
 	if t.fields == 0 {
 		t.start = f.start
 	}
@@ -77,6 +78,7 @@ func (t *tally) add(f span) {
 		t.loose = t.loose || t.fields > 0 || f.typ != protowire.BytesType
 	}
 	t.fields++
+	t.entries += n
 	t.end, t.last = f.end, f
 }
 
@@ -111,12 +113,11 @@ func (d *decoder) tensor(pos, end int64, p *onnxpb.TensorProto) error {
 			j = len(t.tallies)
 			t.tallies = append(t.tallies, tally{num: f.num})
 		}
-		if f.typ == protowire.BytesType {
-			if n := fixedWidth(f.num); n > 0 && f.len()%n != 0 {
-				return damaged(f.start, "a list of %d-byte numbers takes %d bytes", n, f.len())
-			}
+		n, err := d.entries(f)
+		if err != nil {
+			return err
 		}
-		t.tallies[j].add(f)
+		t.tallies[j].add(f, n)
 		contents += f.len()
 		if small {
 			return d.keep(d.s.tensor, f, base, p, false)
@@ -140,6 +141,53 @@ func (d *decoder) tensor(pos, end int64, p *onnxpb.TensorProto) error {
 	}
 	return err
 }
+
+// entries counts the numbers in a contents field. Packed lists of varints have
+// to be read for that: they are rare and could hide anything.
+func (d *decoder) entries(f span) (int64, error) {
+	width := fixedWidth(f.num)
+	switch {
+	case f.typ != protowire.BytesType || f.num == tensorStrings || f.num == tensorRaw:
+		return 1, nil
+	case width == 0:
+		return d.countVarints(f)
+	case f.len()%width != 0:
+		return 0, damaged(f.start, "a list of %d-byte numbers takes %d bytes", width, f.len())
+	}
+	return f.len() / width, nil
+}
+
+// countVarints counts and checks the numbers of a packed list.
+func (d *decoder) countVarints(f span) (int64, error) {
+	var count int64
+	run := 0 // bytes of the current number
+	for pos := f.body; pos < f.end; {
+		if err := d.ctx.Err(); err != nil {
+			return 0, err
+		}
+		b, err := d.w.at(pos, int(min(f.end-pos, windowMax)))
+		if err != nil {
+			return 0, err
+		}
+		for i, c := range b {
+			if run++; run > varintMax || run == varintMax && c > 1 {
+				return 0, damaged(pos+int64(i), "a number in a list is too long")
+			}
+			if c < 0x80 {
+				count++
+				run = 0
+			}
+		}
+		pos += int64(len(b))
+	}
+	if run > 0 {
+		return 0, damaged(f.end, "the last number of a list is cut off")
+	}
+	return count, nil
+}
+
+// varintMax is the most bytes that a number takes.
+const varintMax = 10
 
 // tensorCost is what is kept of a tensor beside its message, in bytes.
 const tensorCost = 512
@@ -233,7 +281,7 @@ func (d *decoder) place(q *pending, t *Tensor) error {
 	if c.num == tensorRaw && int64(len(p.RawData)) == c.bytes && q.more == nil {
 		t.Data = Bytes(p.RawData) // it has been decoded: no need to read it again
 	}
-	return d.agree(q, t, e, c)
+	return t.agree(e, c)
 }
 
 // merged completes a tensor that occurs several times.
@@ -297,11 +345,11 @@ func (d *decoder) contents(q *pending, c *tally) Chunk {
 }
 
 // agree checks the contents of a tensor against its dims and type.
-func (d *decoder) agree(q *pending, t *Tensor, e elem, c *tally) error {
-	p := q.p
+func (t *Tensor) agree(e elem, c *tally) error {
+	p := t.Proto
 	if p.GetDataType() == int32(onnxpb.TensorProto_STRING) {
-		if c.fields != t.elems {
-			return fmt.Errorf("it holds %d strings, but its dims %v need %d", c.fields, p.Dims, t.elems)
+		if c.entries != t.elems {
+			return fmt.Errorf("it holds %d strings, but its dims %v need %d", c.entries, p.Dims, t.elems)
 		}
 		return nil
 	}
@@ -314,28 +362,11 @@ func (d *decoder) agree(q *pending, t *Tensor, e elem, c *tally) error {
 		}
 		return nil
 	}
-	want := t.stored / e.entry
-	var got int64
-	if width := fixedWidth(c.num); width > 0 {
-		got = c.bytes / width
-	} else {
-		if c.bytes < want || want <= math.MaxInt64/protowire10 && c.bytes > protowire10*want {
-			// No need to read it: a number takes 1 to 10 bytes.
-			return fmt.Errorf("its %s of %d bytes cannot be the %d numbers that its dims %v need", contentsName[c.num], c.bytes, want, p.Dims)
-		}
-		var err error
-		if got, err = countVarints(d.ctx, t.Data.Reader()); err != nil {
-			return fmt.Errorf("its %s cannot be read: %w", contentsName[c.num], err)
-		}
-	}
-	if got != want {
-		return fmt.Errorf("it holds %d numbers in %s, but its dims %v need %d", got, contentsName[c.num], p.Dims, want)
+	if want := t.stored / e.entry; c.entries != want {
+		return fmt.Errorf("it holds %d numbers in %s, but its dims %v need %d", c.entries, contentsName[c.num], p.Dims, want)
 	}
 	return nil
 }
-
-// protowire10 is the most bytes that a number takes.
-const protowire10 = 10
 
 // scattered is the contents of a tensor whose elements stand in several fields
 // of number num: not packed, or packed in pieces. Strings come with their tags.
