@@ -91,7 +91,9 @@ func (c *copier) chunk(ch Chunk) error {
 			return c.bytes(b)
 		}
 		if out, ok := c.w.(*os.File); ok && ch.n >= copyNative {
-			return c.native(out, src, ch)
+			if done, err := c.native(out, src, ch); done || err != nil {
+				return err
+			}
 		}
 	}
 	// Everything else passes through the buffer.
@@ -129,23 +131,23 @@ func (c *copier) window(f *file) *window {
 }
 
 // native lets the operating system copy, through a handle of its own: it moves
-// the position of the source.
-func (c *copier) native(out *os.File, f *file, ch Chunk) error {
+// the position of the source. Without such a handle nothing is done.
+func (c *copier) native(out *os.File, f *file, ch Chunk) (done bool, err error) {
 	if err := c.flush(); err != nil {
-		return err
+		return false, err
 	}
 	h, err := f.fresh()
 	if err != nil {
-		return err
+		return false, nil // the file may have been replaced; the open handle still has it
 	}
 	defer h.Close()
 	if _, err := h.Seek(ch.off, io.SeekStart); err != nil {
-		return err
+		return false, nil
 	}
 	n, err := io.CopyN(out, h, ch.n)
 	c.written += n
 	if err == io.EOF {
-		return fmt.Errorf("%s became shorter while it was read", f.name)
+		err = fmt.Errorf("%s became shorter while it was read", f.name)
 	}
-	return err
+	return true, err
 }

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxpb"
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -47,10 +45,15 @@ const flushRest = 1 << 20
 // unmarshal decodes into a message that may hold something already.
 var unmarshal = proto.UnmarshalOptions{Merge: true, AllowPartial: true, RecursionLimit: maxMessageDepth + 2}
 
+// limit says that the model as a whole exceeds one of the Options.
+type limit string
+
+func (l limit) Error() string { return string(l) }
+
 // charge adds decoded bytes to the budget.
 func (d *decoder) charge(cost int64) error {
 	if d.cost += cost; d.cost > d.o.MaxBytes {
-		return fmt.Errorf("its structure without tensor contents takes more than %d bytes of memory", d.o.MaxBytes)
+		return limit(fmt.Sprintf("the structure of the model, without the contents of its tensors, takes more than %d bytes of memory", d.o.MaxBytes))
 	}
 	return nil
 }
@@ -279,43 +282,6 @@ func (d *decoder) graph(pos, end int64, p *onnxpb.GraphProto, depth int) error {
 	return d.flush(d.s.graph, base, pos, p)
 }
 
-// nodeIn decodes a node and appends it to list.
-func (d *decoder) nodeIn(list *[]*onnxpb.NodeProto, f span, depth int) error {
-	d.nodes++
-	if d.nodes > d.o.MaxNodes {
-		return fmt.Errorf("it has more than %d nodes", d.o.MaxNodes)
-	}
-	if d.nodes%1024 == 0 {
-		if err := d.ctx.Err(); err != nil {
-			return err
-		}
-	}
-	if err := d.charge(messageCost); err != nil {
-		return err
-	}
-	p := &d.slabs.nodes.take(1)[0]
-	*list = append(*list, p)
-	if done, err := d.whole(d.s.node, f.body, f.end, p); done || err != nil {
-		return d.inNode(err, f, len(*list)-1)
-	}
-	outer, outerAt := d.node, d.nodeAt
-	d.node, d.nodeAt = p, len(*list)-1
-	base := len(d.rest)
-	err := d.fields(d.s.node, f.body, f.end, func(x span) error {
-		if x.num != nodeAttribute {
-			return d.keep(d.s.node, x, base, p, false)
-		}
-		a := &onnxpb.AttributeProto{}
-		p.Attribute = append(p.Attribute, a)
-		return d.attribute(x.body, x.end, a, depth)
-	})
-	if err == nil {
-		err = d.flush(d.s.node, base, f.start, p)
-	}
-	d.node, d.nodeAt = outer, outerAt
-	return d.inNode(err, f, len(*list)-1)
-}
-
 func (d *decoder) attribute(pos, end int64, p *onnxpb.AttributeProto, depth int) error {
 	if err := d.charge(messageCost); err != nil {
 		return err
@@ -434,52 +400,4 @@ func (d *decoder) training(pos, end int64, p *onnxpb.TrainingInfoProto) error {
 		return err
 	}
 	return d.flush(d.s.training, base, pos, p)
-}
-
-// inNode adds to an error which node it concerns: the innermost.
-func (d *decoder) inNode(err error, f span, i int) error {
-	if err == nil {
-		return nil
-	}
-	var e *diag.Error
-	if errors.As(err, &e) {
-		return err
-	}
-	return &diag.Error{Node: d.labelAt(f, i), Err: err}
-}
-
-// labelAt finds a name for node i of a list, of which not everything can be read.
-func (d *decoder) labelAt(f span, i int) string {
-	var n onnxpb.NodeProto
-	for pos := f.body; pos < f.end; {
-		x, err := d.w.next(pos, f.end)
-		if err != nil {
-			break
-		}
-		pos = x.end
-		if (x.num == 3 || x.num == 4) && x.typ == protowire.BytesType && x.len() < windowMin {
-			b, err := d.w.at(x.body, int(x.len()))
-			if err != nil {
-				break
-			}
-			text := string(b)
-			if x.num == 3 {
-				n.Name = &text
-			} else {
-				n.OpType = &text
-			}
-		}
-	}
-	return label(&n, i)
-}
-
-// label names a node in messages: by its name, or by its place in its list.
-func label(n *onnxpb.NodeProto, i int) string {
-	switch {
-	case n.GetName() != "":
-		return n.GetName()
-	case n.GetOpType() == "":
-		return fmt.Sprintf("#%d", i)
-	}
-	return fmt.Sprintf("%s #%d", n.GetOpType(), i)
 }

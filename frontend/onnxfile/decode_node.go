@@ -2,8 +2,11 @@ package onnxfile
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"math"
 
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxpb"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -71,6 +74,43 @@ const (
 	attrInts   = 8
 	attrType   = 20
 )
+
+// nodeIn decodes a node and appends it to list.
+func (d *decoder) nodeIn(list *[]*onnxpb.NodeProto, f span, depth int) error {
+	d.nodes++
+	if d.nodes > d.o.MaxNodes {
+		return limit(fmt.Sprintf("the model has more than %d nodes", d.o.MaxNodes))
+	}
+	if d.nodes%1024 == 0 {
+		if err := d.ctx.Err(); err != nil {
+			return err
+		}
+	}
+	if err := d.charge(messageCost); err != nil {
+		return err
+	}
+	p := &d.slabs.nodes.take(1)[0]
+	*list = append(*list, p)
+	if done, err := d.whole(d.s.node, f.body, f.end, p); done || err != nil {
+		return d.inNode(err, f, len(*list)-1)
+	}
+	outer, outerAt := d.node, d.nodeAt
+	d.node, d.nodeAt = p, len(*list)-1
+	base := len(d.rest)
+	err := d.fields(d.s.node, f.body, f.end, func(x span) error {
+		if x.num != nodeAttribute {
+			return d.keep(d.s.node, x, base, p, false)
+		}
+		a := &onnxpb.AttributeProto{}
+		p.Attribute = append(p.Attribute, a)
+		return d.attribute(x.body, x.end, a, depth)
+	})
+	if err == nil {
+		err = d.flush(d.s.node, base, f.start, p)
+	}
+	d.node, d.nodeAt = outer, outerAt
+	return d.inNode(err, f, len(*list)-1)
+}
 
 // small decodes a node without tensors and graphs, which scan has checked, into
 // an empty message.
@@ -199,4 +239,53 @@ func countPacked(b []byte) int {
 		}
 	}
 	return n
+}
+
+// inNode adds to an error which node it concerns: the innermost.
+func (d *decoder) inNode(err error, f span, i int) error {
+	if err == nil {
+		return nil
+	}
+	var e *diag.Error
+	var l limit
+	if errors.As(err, &e) || errors.As(err, &l) {
+		return err
+	}
+	return &diag.Error{Node: d.labelAt(f, i), Err: err}
+}
+
+// labelAt finds a name for node i of a list, of which not everything can be read.
+func (d *decoder) labelAt(f span, i int) string {
+	var n onnxpb.NodeProto
+	for pos := f.body; pos < f.end; {
+		x, err := d.w.next(pos, f.end)
+		if err != nil {
+			break
+		}
+		pos = x.end
+		if (x.num == nodeName || x.num == nodeOpType) && x.typ == protowire.BytesType && x.len() < windowMin {
+			b, err := d.w.at(x.body, int(x.len()))
+			if err != nil {
+				break
+			}
+			text := string(b)
+			if x.num == nodeName {
+				n.Name = &text
+			} else {
+				n.OpType = &text
+			}
+		}
+	}
+	return label(&n, i)
+}
+
+// label names a node in messages: by its name, or by its place in its list.
+func label(n *onnxpb.NodeProto, i int) string {
+	switch {
+	case n.GetName() != "":
+		return n.GetName()
+	case n.GetOpType() == "":
+		return fmt.Sprintf("#%d", i)
+	}
+	return fmt.Sprintf("%s #%d", n.GetOpType(), i)
 }

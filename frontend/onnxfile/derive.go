@@ -6,11 +6,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Numbers of the fields that WithNodes replaces or adds to.
-const (
-	graphNodeField   = 1
-	modelOpsetImport = 8
-)
+// modelOpsetImport is the number of the field that WithNodes adds to.
+const modelOpsetImport = 8
 
 // WithNodes is the model with another node list and further operator sets; all
 // else is shared with m, and closing either closes both. A node that is one of
@@ -20,7 +17,7 @@ func (m *Model) WithNodes(nodes []*onnxpb.NodeProto, opsets []*onnxpb.OperatorSe
 	own := make(map[*onnxpb.NodeProto]Field, len(m.Proto.GetGraph().GetNode()))
 	i := 0
 	for _, f := range m.GraphFields {
-		if f.Num == graphNodeField {
+		if f.Num == graphNode {
 			own[m.Proto.GetGraph().GetNode()[i]] = f
 			i++
 		}
@@ -41,12 +38,12 @@ func (m *Model) WithNodes(nodes []*onnxpb.NodeProto, opsets []*onnxpb.OperatorSe
 			if err != nil {
 				return nil, err
 			}
-			f = BytesField(graphNodeField, body)
+			f = BytesField(graphNode, body)
 		}
 		d.GraphFields = append(d.GraphFields, f)
 	}
 	for _, f := range m.GraphFields {
-		if f.Num != graphNodeField {
+		if f.Num != graphNode {
 			d.GraphFields = append(d.GraphFields, f)
 		}
 	}

@@ -165,8 +165,8 @@ func TestRefusedPaths(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	path := save(t, t.TempDir(), "m.onnx", marshal(t, chain(100)))
-	refuse(t, path, Options{MaxNodes: 99}, "more than 99 nodes")
-	refuse(t, path, Options{MaxBytes: 5000}, "more than 5000 bytes of memory")
+	refuse(t, path, Options{MaxNodes: 99}, "m.onnx: the model has more than 99 nodes")
+	refuse(t, path, Options{MaxBytes: 5000}, "m.onnx: the structure of the model, without the contents of its tensors, takes more than 5000 bytes of memory")
 	_ = mustOpen(t, path, Options{MaxNodes: 100, MaxBytes: 200_000})
 
 	deep := save(t, t.TempDir(), "m.onnx", ld(7, nested(3)))
