@@ -47,8 +47,8 @@ func (c *cut) typeOf(v valueID) ir.Type {
 func (c *cut) boundaryInfo(v valueID) (onnxfile.Chunk, error) {
 	x := c.x
 	d := x.declared(v)
-	if x.inputAt[v] >= 0 && d.info.GetType() != nil {
-		return d.raw, nil // what the user declares of an input is true
+	if x.inputAt[v] >= 0 {
+		return d.raw, nil // what the user declares of an input is true, be it nothing
 	}
 	known := c.typeOf(v)
 	last := x.outputAt[v] >= 0 && len(c.consumers[v]) == 0 // nobody but the user takes it

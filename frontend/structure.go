@@ -98,7 +98,10 @@ func resolve(file string, m *onnxpb.ModelProto) (*structure, error) {
 				continue
 			}
 			if first, dup := s.producer[out]; dup {
-				if int(first) == i {
+				if int(first) != i && isConstantNode(n) && isConstantNode(g.GetNode()[first]) {
+					// Against the standard, but ONNX Runtime makes both initializers, and the last counts.
+					s.producer[out] = int32(i)
+				} else if int(first) == i {
 					bad(nodeLabel(g, i), out, "the node lists it twice as an output")
 				} else {
 					bad(nodeLabel(g, i), out, "node %q makes it too, each value must have one producer", nodeLabel(g, int(first)))
@@ -159,6 +162,10 @@ func resolve(file string, m *onnxpb.ModelProto) (*structure, error) {
 		return nil, err
 	}
 	return s, s.sort()
+}
+
+func isConstantNode(n *onnxpb.NodeProto) bool {
+	return n.GetOpType() == "Constant" && domainOf(n.GetDomain()) == ""
 }
 
 // nodeLabel names a node for people: its name, or its op and index.

@@ -73,7 +73,35 @@ func (r *Routes) Find(from, to DeviceID, size int64) []LinkID {
 	if found, ok := r.known[key]; ok {
 		return found
 	}
-	var found []LinkID
+	found := r.direct(from, to, size)
+	if found == nil {
+		found = r.search(from, to, size)
+	}
+	if len(r.known) >= 1<<20 { // a bound on memory; sizes repeat in real graphs
+		clear(r.known)
+	}
+	r.known[key] = found
+	return found
+}
+
+// direct is the route of one link, if that is the best: any other way starts with a link that takes as long by itself.
+func (r *Routes) direct(from, to DeviceID, size int64) []LinkID {
+	best, least, other := LinkID(-1), MaxTime, MaxTime
+	for _, l := range r.out[from] {
+		switch t := r.pf.Links[l].Time(size); {
+		case r.pf.Links[l].To != to:
+			other = min(other, t)
+		case t < least:
+			best, least = l, t
+		}
+	}
+	if best < 0 || other < least {
+		return nil
+	}
+	return []LinkID{best}
+}
+
+func (r *Routes) search(from, to DeviceID, size int64) (found []LinkID) {
 	done := make([]bool, len(r.pf.Devices))
 	h := wayHeap{{at: from}}
 	for len(h) > 0 {
@@ -94,9 +122,5 @@ func (r *Routes) Find(from, to DeviceID, size int64) []LinkID {
 			}
 		}
 	}
-	if len(r.known) >= 1<<20 { // a bound on memory; sizes repeat in real graphs
-		clear(r.known)
-	}
-	r.known[key] = found
 	return found
 }
