@@ -75,79 +75,73 @@ func atMost(us float64) ir.Time { return ir.Micros(min(us, ir.MaxMicros)) }
 // A processor without any floating-point peak (an int8 accelerator) runs no
 // floating-point operation.
 func (p *Processor) PeakFor(elem ir.ElemType) (opsPerSecond float64, ok bool) {
-	for _, c := range peakChain(elem, p.Kind) {
-		if rate, ok := p.ownPeak(c.elem); ok {
-			return rate / c.slower, true
-		}
+	if rate := p.peak(elem); rate > 0 {
+		return rate, true
 	}
-	return 0, false
-}
-
-func (p *Processor) ownPeak(elem ir.ElemType) (float64, bool) {
-	i, ok := slices.BinarySearchFunc(p.Peaks, elem, func(k Peak, e ir.ElemType) int { return int(k.Elem) - int(e) })
-	if !ok {
-		return 0, false
-	}
-	return p.Peaks[i].OpsPerSecond, true
-}
-
-// peakChoice is a type whose peak may stand in, and how much slower it is then.
-type peakChoice struct {
-	elem   ir.ElemType
-	slower float64
-}
-
-func peakChain(elem ir.ElemType, kind string) []peakChoice {
-	var chain []peakChoice
-	as := func(elems ...ir.ElemType) {
-		for _, e := range elems {
-			chain = append(chain, peakChoice{e, 1})
-		}
-	}
-	as(elem)
+	var rate float64
 	switch elem {
 	case ir.Float32, ir.Complex64:
-		as(ir.Float32, ir.Float16, ir.BFloat16)
+		rate = p.peak(ir.Float32, ir.Float16, ir.BFloat16)
 	case ir.Float16:
-		as(ir.Float32, ir.BFloat16)
+		rate = p.peak(ir.Float32, ir.BFloat16)
 	case ir.BFloat16:
-		as(ir.Float32, ir.Float16)
+		rate = p.peak(ir.Float32, ir.Float16)
 	case ir.Float8E4M3FN, ir.Float8E4M3FNUZ, ir.Float8E5M2, ir.Float8E5M2FNUZ, ir.Float8E8M0, ir.Float4E2M1:
-		as(ir.Float16, ir.BFloat16, ir.Float32)
+		rate = p.peak(ir.Float16, ir.BFloat16, ir.Float32)
 	case ir.Float64, ir.Complex128:
-		as(ir.Float64)
-		switch kind {
-		case "cpu":
-			chain = append(chain, peakChoice{ir.Float32, 2})
-		case "gpu":
-			chain = append(chain, peakChoice{ir.Float32, 32})
+		if rate = p.peak(ir.Float64); rate == 0 {
+			switch p.Kind {
+			case "cpu":
+				rate = p.peak(ir.Float32) / 2
+			case "gpu":
+				rate = p.peak(ir.Float32) / 32
+			}
 		}
 	default:
-		switch elem {
-		case ir.Int8:
-			as(ir.Uint8)
-		case ir.Uint8:
-			as(ir.Int8)
-		case ir.Int16:
-			as(ir.Uint16)
-		case ir.Uint16:
-			as(ir.Int16)
-		case ir.Uint32:
-			as(ir.Int32)
-		case ir.Int64:
-			as(ir.Uint64)
-		case ir.Uint64:
-			as(ir.Int64)
-		case ir.Int4:
-			as(ir.Uint4, ir.Int8, ir.Uint8)
-		case ir.Uint4:
-			as(ir.Int4, ir.Int8, ir.Uint8)
-		case ir.Int2, ir.Uint2:
-			as(ir.Int2, ir.Uint2, ir.Int4, ir.Uint4, ir.Int8, ir.Uint8)
+		if rate = p.peak(kin(elem)...); rate == 0 {
+			rate = p.peak(ir.Int32, ir.Float32, ir.Float16, ir.BFloat16, ir.Int8, ir.Uint8, ir.Int4)
 		}
-		as(ir.Int32, ir.Float32, ir.Float16, ir.BFloat16, ir.Int8, ir.Uint8, ir.Int4)
 	}
-	return chain
+	return rate, rate > 0
+}
+
+// peak is the rate of the first of elems that has a peak of its own; 0 if none has.
+func (p *Processor) peak(elems ...ir.ElemType) float64 {
+	for _, e := range elems {
+		for _, k := range p.Peaks {
+			if k.Elem == e {
+				return k.OpsPerSecond
+			}
+		}
+	}
+	return 0
+}
+
+// kin lists the integer types whose units serve an integer type as well as its own.
+func kin(elem ir.ElemType) []ir.ElemType {
+	switch elem {
+	case ir.Int8:
+		return []ir.ElemType{ir.Uint8}
+	case ir.Uint8:
+		return []ir.ElemType{ir.Int8}
+	case ir.Int16:
+		return []ir.ElemType{ir.Uint16}
+	case ir.Uint16:
+		return []ir.ElemType{ir.Int16}
+	case ir.Int32:
+		return []ir.ElemType{ir.Uint32}
+	case ir.Int64:
+		return []ir.ElemType{ir.Uint64}
+	case ir.Uint64:
+		return []ir.ElemType{ir.Int64}
+	case ir.Int4:
+		return []ir.ElemType{ir.Uint4, ir.Int8, ir.Uint8}
+	case ir.Uint4:
+		return []ir.ElemType{ir.Int4, ir.Int8, ir.Uint8}
+	case ir.Int2, ir.Uint2:
+		return []ir.ElemType{ir.Int2, ir.Uint2, ir.Int4, ir.Uint4, ir.Int8, ir.Uint8}
+	}
+	return nil
 }
 
 // costTable holds the measurements of one processor and what was fitted to them.

@@ -229,3 +229,20 @@ func TestWithSourceAndSink(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func BenchmarkCost(b *testing.B) {
+	f, err := Load(".")
+	if err != nil {
+		b.Fatal(err)
+	}
+	ops := []Op{
+		{Type: "Conv", Signature: "Conv[3,3]", Elem: ir.Float32, FLOPs: 1e9, Bytes: 1e6}, {Type: "QuantizeLinear", Elem: ir.Uint8, Bytes: 1e6},
+		{Domain: "com.microsoft", Type: "FusedConv", Elem: ir.Float32, FLOPs: 1e9}, {Type: "Loop", Elem: ir.Int64},
+	}
+	b.ReportAllocs()
+	for i := range b.N {
+		for p := range f.Processors {
+			f.Cost(ir.ProcID(p), ops[i%len(ops)])
+		}
+	}
+}

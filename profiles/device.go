@@ -195,15 +195,15 @@ func (d *deviceFile) readProcessor(item ast.Node) (processorEntry, bool) {
 }
 
 // readPatterns reads supported or unsupported; the result is not nil.
-func readPatterns(m *mapping, fd *field) []pattern {
-	patterns := []pattern{}
+func readPatterns(m *mapping, fd *field) *patternSet {
+	patterns := &patternSet{}
 	for _, el := range m.texts(fd) {
 		p, err := parsePattern(el.text)
 		if err != nil {
 			m.file.failAt(el.tok, "%s: %v", fd.key, err)
 			continue
 		}
-		patterns = append(patterns, p)
+		patterns.add(p)
 	}
 	return patterns
 }

@@ -372,7 +372,7 @@ func TestLoadIsDeterministic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(a, b, cmp.AllowUnexported(Fleet{}, Processor{}, pattern{}, costTable{})); diff != "" {
+	if diff := cmp.Diff(a, b, cmp.AllowUnexported(Fleet{}, Processor{}, pattern{}, patternSet{}, costTable{})); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -81,19 +81,39 @@ func glob(pattern, s string) bool {
 	return i == len(pattern)
 }
 
-// supports decides by the lists of the profile; domain is canonical.
-func (p *Processor) supports(domain, op string) bool {
-	if p.supported != nil {
-		return matchesAny(p.supported, domain, op)
-	}
-	return !matchesAny(p.unsupported, domain, op)
+// patternSet is a list of patterns that answers fast for long lists of names.
+type patternSet struct {
+	exact map[pattern]bool // without a *
+	globs []pattern
 }
 
-func matchesAny(patterns []pattern, domain, op string) bool {
-	for _, p := range patterns {
+func (s *patternSet) add(p pattern) {
+	if strings.Contains(p.domain, "*") || strings.Contains(p.op, "*") {
+		s.globs = append(s.globs, p)
+		return
+	}
+	if s.exact == nil {
+		s.exact = map[pattern]bool{}
+	}
+	s.exact[p] = true
+}
+
+func (s *patternSet) matches(domain, op string) bool {
+	if s.exact[pattern{domain, op}] {
+		return true
+	}
+	for _, p := range s.globs {
 		if p.matches(domain, op) {
 			return true
 		}
 	}
 	return false
+}
+
+// supports decides by the lists of the profile; domain is canonical.
+func (p *Processor) supports(domain, op string) bool {
+	if p.supported != nil {
+		return p.supported.matches(domain, op)
+	}
+	return p.unsupported == nil || !p.unsupported.matches(domain, op)
 }

@@ -42,9 +42,9 @@ type Processor struct {
 	MemoryBytesPerSecond float64 // bandwidth between its memory and its arithmetic
 	OpOverhead           ir.Time // added to the roofline of each operation
 
-	supported   []pattern // if not nil: only these run here
-	unsupported []pattern
-	costs       *costTable // never nil
+	supported   *patternSet // if not nil: only these run here
+	unsupported *patternSet // may be nil
+	costs       *costTable  // never nil
 }
 
 // Peak is the arithmetic rate for one element type. A multiplication and an
