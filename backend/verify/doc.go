@@ -6,6 +6,12 @@
 // an engine fuses what it sees, and sees less of a sub-model than of the model:
 // there the largest difference is reported and judged by nobody.
 //
+// There is one exception. ONNX Runtime computes float16 in float32 on most CPUs
+// and rounds only what leaves a model, so that a split rounds where the whole
+// model does not. Where float16 tensors are cut and the outputs differ, the
+// model is run in pieces of its own, cut from its file where the sub-models are,
+// and must agree with them bit for bit; the report says so.
+//
 // Where the user gives no inputs they are made from a seed: see Options. Models
 // that need particular ones carry a hints file beside them, NAME.onnx.hints.json:
 //

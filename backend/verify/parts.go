@@ -100,16 +100,21 @@ func (p *Parts) Run(ctx context.Context, feeds []map[string]*runtime.Value) ([]m
 		if err := p.runOne(ctx, i, values); err != nil {
 			return nil, err
 		}
-		for _, known := range values {
-			for name := range known {
-				// Names that are no UTF-8 stand changed in the manifest: their last use is not known.
-				if last, used := p.lastUse[name]; used && last <= i && utf8.ValidString(name) {
-					delete(known, name)
-				}
+		p.forget(i, values)
+	}
+	return values, nil
+}
+
+// forget drops the values that no sub-model after i reads.
+func (p *Parts) forget(i int, values []map[string]*runtime.Value) {
+	for _, known := range values {
+		for name := range known {
+			// Names that are no UTF-8 stand changed in the manifest: their last use is not known.
+			if last, used := p.lastUse[name]; used && last <= i && utf8.ValidString(name) {
+				delete(known, name)
 			}
 		}
 	}
-	return values, nil
 }
 
 // runOne runs sub-model i on every set of values and adds its outputs to them.

@@ -43,6 +43,11 @@ type LevelReport struct {
 	Level    string         `json:"level"`
 	BitEqual bool           `json:"bit_equal"`
 	Outputs  []OutputReport `json:"outputs"` // in model order
+	// Rounded are the float16 tensors that the model had to round as the split does
+	// to be comparable: see the package comment. Empty if it was run as it stands.
+	Rounded []string `json:"rounded"`
+	// Unrounded is, where there are any, how far the split is from the model as it stands.
+	Unrounded *Difference `json:"unrounded,omitempty"`
 }
 
 // OutputReport compares one graph output, over all trials.

@@ -45,7 +45,8 @@ type verification struct {
 	report   *Report
 
 	feeds   []map[string]*runtime.Value
-	outputs []string // the model's, in its order
+	outputs []string                    // the model's, in its order
+	made    []map[string]*runtime.Value // by the sub-models, with optimisation off
 }
 
 // Run verifies a bundle. A difference is no error: Report.Equal tells. Errors
@@ -96,11 +97,18 @@ func (v *verification) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	off, err := v.level(ctx, runtime.Disabled, want, v.feeds)
+	v.made, err = v.split(ctx, runtime.Disabled, v.feeds)
+	if err != nil {
+		return err
+	}
+	off, err := v.level(runtime.Disabled, want, v.made)
 	if err != nil {
 		return err
 	}
 	v.report.Trials = len(v.feeds)
+	if off, err = v.explain(ctx, off); err != nil {
+		return err
+	}
 	v.report.Levels = append(v.report.Levels, *off)
 	v.report.Equal = len(v.report.Problems) == 0
 	for i := range off.Outputs {
@@ -111,27 +119,19 @@ func (v *verification) compare(ctx context.Context) error {
 		}
 	}
 	v.warnIfConstant(off)
-	want = nil // before more models are loaded
-	if !off.BitEqual {
-		v.Progress("looking for the sub-model that differs")
-		culprit, why, err := v.locate(ctx, v.feeds[0])
-		if err != nil {
-			return err
-		}
-		v.report.FirstDifference = culprit
-		if why != "" {
-			v.warnf("the sub-model that differs could not be found: %s", why)
-		}
-	}
+	want, v.made = nil, nil // memory for what follows
 	for _, level := range v.Levels {
 		if level == runtime.Disabled {
 			continue
 		}
-		want, err := v.whole(ctx, level)
+		if want, err = v.whole(ctx, level); err != nil {
+			return err
+		}
+		made, err := v.split(ctx, level, v.feeds[:1])
 		if err != nil {
 			return err
 		}
-		on, err := v.level(ctx, level, want, v.feeds[:1])
+		on, err := v.level(level, want, made)
 		if err != nil {
 			return err
 		}
@@ -234,27 +234,69 @@ func (v *verification) trial(ctx context.Context, s runtime.Session, g *generato
 		err, g.sources(), joinSome(inputs), filepath.Base(v.model))
 }
 
-// level compares the sub-models' outputs with those of the whole model.
-func (v *verification) level(ctx context.Context, level runtime.Level, want [][]*runtime.Value, feeds []map[string]*runtime.Value) (*LevelReport, error) {
+// split runs the sub-models.
+func (v *verification) split(ctx context.Context, level runtime.Level, feeds []map[string]*runtime.Value) ([]map[string]*runtime.Value, error) {
 	parts := NewParts(v.eng, v.dir, v.manifest, runtime.Options{Optimization: level})
 	parts.Loading = func(i int) {
 		v.Progress(fmt.Sprintf("running sub-model %s (%d of %d), optimisation %s", parts.label(i), i+1, len(v.manifest.Submodels), level))
 	}
-	got, err := parts.Run(ctx, feeds)
+	return parts.Run(ctx, feeds)
+}
+
+// explain looks into a difference: it rounds where the split does, and finds the
+// sub-model that differs.
+func (v *verification) explain(ctx context.Context, off *LevelReport) (*LevelReport, error) {
+	if off.BitEqual {
+		return off, nil
+	}
+	half, err := v.halfTensors(ctx)
 	if err != nil {
 		return nil, err
 	}
+	var culprit *Culprit
+	var why string
+	if len(half) > 0 {
+		var want [][]*runtime.Value
+		if want, culprit, why, err = v.recut(ctx); err != nil {
+			return nil, err
+		}
+		if why != "" {
+			v.warnf("float16 tensors are cut, which ONNX Runtime does not round inside a model, and the model could not be run with the same rounding: %s", why)
+		} else {
+			unrounded := off.Worst()
+			if off, err = v.level(runtime.Disabled, want, v.made); err != nil {
+				return nil, err
+			}
+			off.Rounded, off.Unrounded = half, &unrounded
+			v.warnf("%d float16 tensors are cut, which ONNX Runtime does not round inside a model: the model was run with the same rounding (as it stands it differs by up to %.3g)", len(half), unrounded.MaxAbs)
+		}
+	} else {
+		v.Progress("looking for the sub-model that differs")
+		if culprit, why, err = v.locate(ctx, v.feeds[0]); err != nil {
+			return nil, err
+		}
+		if why != "" {
+			v.warnf("the sub-model that differs could not be found: %s", why)
+		}
+	}
+	v.report.FirstDifference = culprit
+	return off, nil
+}
+
+// level compares the sub-models' outputs with those of the whole model, which
+// may be of the first feeds only.
+func (v *verification) level(level runtime.Level, want [][]*runtime.Value, got []map[string]*runtime.Value) (*LevelReport, error) {
 	from := map[string]string{}
 	for _, out := range v.manifest.Outputs {
 		if out.From != nil {
 			from[out.Tensor] = *out.From
 		}
 	}
-	r := &LevelReport{Level: level.String(), BitEqual: true, Outputs: []OutputReport{}}
+	r := &LevelReport{Level: level.String(), BitEqual: true, Outputs: []OutputReport{}, Rounded: []string{}}
 	for j, name := range v.outputs {
 		out := OutputReport{Tensor: name, From: from[listed(name)], Diff: Difference{First: -1}}
 		out.Dtype, out.Shape = describe(want[0][j])
-		for k := range feeds {
+		for k := range got {
 			made, ok := got[k][name]
 			if !ok {
 				return nil, &diag.Error{File: filepath.Join(v.dir, backend.ManifestFile), Value: name,
