@@ -12,6 +12,7 @@ import (
 
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
@@ -68,7 +69,7 @@ func checkWhole(t testing.TB, m *Model, path string) {
 	if int64(got.Len()) != m.Draft().Size() {
 		t.Errorf("%s: Size is %d, but %d bytes were written", path, m.Draft().Size(), got.Len())
 	}
-	if !bytes.Equal(got.Bytes(), want) {
+	if graphs(want) == 1 && !bytes.Equal(got.Bytes(), want) {
 		t.Errorf("%s: written back it differs: %d bytes, had %d", path, got.Len(), len(want))
 	}
 	whole := &onnxpb.ModelProto{}
@@ -80,4 +81,17 @@ func checkWhole(t testing.TB, m *Model, path string) {
 	if !proto.Equal(whole, filled) {
 		t.Errorf("%s: decoded structure differs:\n%s", path, cmp.Diff(whole, filled, protocmp.Transform()))
 	}
+}
+
+// graphs counts the graph fields of a model: several merge into one.
+func graphs(model []byte) int {
+	n := 0
+	for len(model) > 0 {
+		num, _, size := protowire.ConsumeField(model)
+		if num == modelGraph {
+			n++
+		}
+		model = model[size:]
+	}
+	return n
 }
