@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -179,5 +180,22 @@ func TestReadCostsBounds(t *testing.T) {
 	}
 	if _, err := ReadCosts("x", []byte("{\n\"\xff\": 1}")); err == nil || err.Error() != "x:2:2: the file is not UTF-8 text" {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestReadmeExample reads the cost file that README.md shows.
+func TestReadmeExample(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(readme), "```json\n")
+	example, _, _ = strings.Cut(example, "```")
+	c, err := ReadCosts("README.md", []byte(example))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Entries) != 1 || c.Parameters.Upload == nil || c.Parameters.scale() != 0.97 {
+		t.Errorf("costs %+v", c)
 	}
 }
