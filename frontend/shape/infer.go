@@ -247,9 +247,13 @@ func (in *inferrer) node(s *Scope, n *onnxpb.NodeProto, declared map[string]*onn
 	// Graphs and functions hand on what their inner nodes found.
 	inherit := len(s.bodies) == 0 || s.bodies[bodyKey{n, "body"}] == nil && s.bodies[bodyKey{n, "then_branch"}] == nil
 	inherit = inherit && s.calls[n] == nil
+	fixed := inherit && c.fixed()
 	for i, name := range n.Output {
 		if name == "" {
 			continue
+		}
+		if fixed {
+			s.stored[name] = true
 		}
 		v := c.outs[i]
 		if v == nil {
@@ -267,6 +271,20 @@ func (in *inferrer) node(s *Scope, n *onnxpb.NodeProto, declared map[string]*onn
 		}
 		s.values[name] = v
 	}
+}
+
+// fixed says whether the outputs are the same in every run.
+func (c *call) fixed() bool {
+	switch c.n.GetOpType() {
+	case "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli", "Dropout":
+		return false
+	}
+	for _, name := range c.n.Input {
+		if name != "" && !c.s.Stored(name) {
+			return false
+		}
+	}
+	return c.s.ops.find(c.n.GetDomain(), c.n.GetOpType()) != nil
 }
 
 // inherited is the output v of a node some of whose inputs rest on assumptions:

@@ -12,7 +12,7 @@ type Scope struct {
 	parent  *Scope // whose values are visible too; nil for the main graph and functions
 	nodes   []*onnxpb.NodeProto
 	values  map[string]*value
-	stored  map[string]bool // names of initializers of this graph
+	stored  map[string]bool // names of values of this graph that no input changes
 	opsets  map[string]int64
 	attrs   map[string]*onnxpb.AttributeProto // of a function: its attributes as called; nil elsewhere
 	bodies  map[bodyKey]*Scope
@@ -62,7 +62,8 @@ func (s *Scope) Of(name string) (Value, bool) {
 	return *v.public, true
 }
 
-// Stored says whether name is an initializer that nodes of this scope see.
+// Stored says whether name is the same in every run: an initializer, a constant,
+// or computed from such alone. Defaults of inputs count as stored.
 func (s *Scope) Stored(name string) bool {
 	for ; s != nil; s = s.parent {
 		if s.values[name] != nil {

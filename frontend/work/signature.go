@@ -1,0 +1,300 @@
+package work
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/frontend/onnxpb"
+	"github.com/dnnsplit/dnnsplit/frontend/shape"
+	"google.golang.org/protobuf/proto"
+)
+
+// Signature is a canonical text of everything that the cost of n depends on:
+// domain, operator, the version of its meaning, element types and concrete shapes
+// of inputs and outputs, attributes other than defaults, and contents of the
+// small constant inputs that steer it. Nodes of equal signature cost the same on
+// the same processor. For a node with nested graphs or a call of a function it
+// ends with a hash over the signatures of what runs inside.
+//
+//	Conv-11(float32[1,3,224,224],const float32[64,3,7,7])->float32[1,64,112,112]{pads=3,3,3,3 strides=2,2}
+//
+// An absent input is "_", and an input that is the same in every run says const:
+// runtimes arrange weights beforehand.
+func Signature(s *shape.Scope, n *onnxpb.NodeProto) string {
+	return (&signer{bodies: map[*shape.Scope]string{}}).node(s, n)
+}
+
+type signer struct {
+	bodies map[*shape.Scope]string // hashes
+}
+
+func (g *signer) node(s *shape.Scope, n *onnxpb.NodeProto) string {
+	var b strings.Builder
+	if d := n.GetDomain(); d != "" && d != "ai.onnx" {
+		b.WriteString(d)
+		b.WriteString("::")
+	}
+	b.WriteString(n.GetOpType())
+	if v := s.Since(n); v > 0 {
+		b.WriteByte('-')
+		b.WriteString(strconv.FormatInt(v, 10))
+	}
+	b.WriteByte('(')
+	items := runs{b: &b}
+	last := len(n.Input)
+	for last > 0 && n.Input[last-1] == "" {
+		last-- // trailing absent inputs are as good as none
+	}
+	for i, name := range n.Input[:last] {
+		items.add(input(s, n, i, name))
+	}
+	items.flush()
+	b.WriteString(")->")
+	for _, name := range n.Output {
+		items.add(output(s, name))
+	}
+	items.flush()
+	g.attributes(&b, s, n)
+	if body := s.Call(n); body != nil {
+		b.WriteByte('#')
+		b.WriteString(g.body(body))
+	}
+	return b.String()
+}
+
+// runs writes a list of texts, equal neighbours once with their number.
+type runs struct {
+	b     *strings.Builder
+	last  string
+	count int
+	more  bool
+}
+
+func (r *runs) add(text string) {
+	if r.count > 0 && text == r.last {
+		r.count++
+		return
+	}
+	r.write()
+	r.last, r.count = text, 1
+}
+
+func (r *runs) write() {
+	if r.count == 0 {
+		return
+	}
+	if r.more {
+		r.b.WriteByte(',')
+	}
+	r.more = true
+	r.b.WriteString(r.last)
+	if r.count > 1 {
+		r.b.WriteByte('*')
+		r.b.WriteString(strconv.Itoa(r.count))
+	}
+}
+
+func (r *runs) flush() {
+	r.write()
+	*r = runs{b: r.b}
+}
+
+func input(s *shape.Scope, n *onnxpb.NodeProto, i int, name string) string {
+	if name == "" {
+		return "_"
+	}
+	var b strings.Builder
+	v, _ := s.Of(name)
+	if s.Stored(name) {
+		b.WriteString("const ")
+	}
+	writeType(&b, v)
+	if v.Ints != nil && len(v.Ints) <= maxSteering && steers(n, i) {
+		b.WriteByte('=')
+		writeInts(&b, v.Ints)
+	}
+	return b.String()
+}
+
+func output(s *shape.Scope, name string) string {
+	if name == "" {
+		return "_"
+	}
+	var b strings.Builder
+	v, _ := s.Of(name)
+	writeType(&b, v)
+	return b.String()
+}
+
+// maxSteering is how many elements an input has that steers: two for each of
+// the axes of a tensor of rank 8.
+const maxSteering = 16
+
+// steers says whether the contents of input i tell what an operator does rather
+// than what it works on: axes, pads, shapes, sizes, counts.
+func steers(n *onnxpb.NodeProto, i int) bool {
+	if d := n.GetDomain(); d != "" && d != "ai.onnx" && d != "com.microsoft" {
+		return false
+	}
+	switch op := n.GetOpType(); op {
+	case "Slice", "DynamicSlice":
+		return i >= 1
+	case "Pad", "DFT", "STFT", "Col2Im":
+		return i >= 1
+	case "Resize":
+		return i == 3
+	case "NonMaxSuppression", "MaxUnpool":
+		return i == 2
+	case "ConstantOfShape":
+		return i == 0
+	case "Range":
+		return true
+	case "Loop":
+		return i <= 1
+	case "Reshape", "Expand", "Tile", "Squeeze", "Unsqueeze", "Split", "TopK", "CumSum", "OneHot", "CenterCropPad", "AffineGrid", "Trilu", "SplitToSequence":
+		return i == 1
+	default:
+		return i == 1 && strings.HasPrefix(op, "Reduce")
+	}
+}
+
+func writeType(b *strings.Builder, v shape.Value) {
+	if v.Dims == nil {
+		b.WriteString(v.Type.Kind.String())
+		b.WriteByte(' ')
+		b.WriteString(strconv.FormatInt(v.Bytes, 10))
+		return
+	}
+	if v.Type.Kind == ir.SparseTensor {
+		b.WriteString("sparse ")
+	}
+	b.WriteString(v.Type.Elem.String())
+	b.WriteByte('[')
+	writeInts(b, v.Dims)
+	b.WriteByte(']')
+}
+
+func writeInts(b *strings.Builder, ns []int64) {
+	for i, n := range ns {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(strconv.FormatInt(n, 10))
+	}
+}
+
+// attributes writes those that are not defaults, sorted by name.
+func (g *signer) attributes(b *strings.Builder, s *shape.Scope, n *onnxpb.NodeProto) {
+	type pair struct{ name, value string }
+	var pairs []pair
+	for _, at := range n.Attribute {
+		name := at.GetName()
+		if freeAttribute(n, name) {
+			continue
+		}
+		v := s.Attr(n, name)
+		if v == nil {
+			continue
+		}
+		text := g.attribute(s, n, v)
+		if !isDefault(n.GetOpType(), name, text) {
+			pairs = append(pairs, pair{name, text})
+		}
+	}
+	if len(pairs) == 0 {
+		return
+	}
+	slices.SortStableFunc(pairs, func(x, y pair) int { return cmp.Compare(x.name, y.name) })
+	b.WriteByte('{')
+	for i, p := range pairs {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(p.name)
+		b.WriteByte('=')
+		b.WriteString(p.value)
+	}
+	b.WriteByte('}')
+}
+
+// freeAttribute says whether an attribute never changes the cost.
+func freeAttribute(n *onnxpb.NodeProto, name string) bool {
+	switch name {
+	case "doc_string", "epsilon", "alpha", "beta", "gamma", "seed", "momentum", "bias", "lambd", "consumed_inputs",
+		"scale_value", "mask_filter_value", "mean", "low", "high", "extrapolation_value", "cubic_coeff_a":
+		return n.GetDomain() == "" || n.GetDomain() == "ai.onnx" || name == "epsilon" || name == "alpha"
+	}
+	if n.GetOpType() == "Constant" || n.GetOpType() == "ConstantOfShape" {
+		return true // the contents of what they make
+	}
+	return false
+}
+
+func (g *signer) attribute(s *shape.Scope, n *onnxpb.NodeProto, at *onnxpb.AttributeProto) string {
+	var b strings.Builder
+	switch {
+	case at.G != nil:
+		if body := s.Body(n, at.GetName()); body != nil {
+			return "#" + g.body(body)
+		}
+		return "#"
+	case at.I != nil:
+		return strconv.FormatInt(at.GetI(), 10)
+	case at.F != nil:
+		return strconv.FormatFloat(float64(at.GetF()), 'g', -1, 32)
+	case at.S != nil:
+		if plain(at.S) {
+			return string(at.S)
+		}
+		return strconv.Quote(string(at.S))
+	case len(at.Ints) > 0:
+		if len(at.Ints) > 4*maxSteering {
+			return digest(at)
+		}
+		writeInts(&b, at.Ints)
+		return b.String()
+	case at.T == nil && len(at.Floats) == 0 && len(at.Strings) == 0 && len(at.Graphs) == 0 && at.Tp == nil && at.SparseTensor == nil:
+		return ""
+	}
+	return digest(at)
+}
+
+// plain says whether a string attribute can stand without quotes.
+func plain(s []byte) bool {
+	for _, c := range s {
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"\{}=#`, c) >= 0 {
+			return false
+		}
+	}
+	return len(s) > 0
+}
+
+// digest stands for an attribute too large to be written.
+func digest(at *onnxpb.AttributeProto) string {
+	b, err := proto.MarshalOptions{Deterministic: true, AllowPartial: true}.Marshal(at)
+	if err != nil {
+		return "#"
+	}
+	sum := sha256.Sum256(b)
+	return "#" + hex.EncodeToString(sum[:8])
+}
+
+// body is a hash over the signatures of the nodes of a graph.
+func (g *signer) body(s *shape.Scope) string {
+	if h, ok := g.bodies[s]; ok {
+		return h
+	}
+	h := sha256.New()
+	for _, n := range s.Nodes() {
+		h.Write([]byte(g.node(s, n)))
+		h.Write([]byte{'\n'})
+	}
+	sum := hex.EncodeToString(h.Sum(nil)[:8])
+	g.bodies[s] = sum
+	return sum
+}
