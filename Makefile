@@ -94,3 +94,10 @@ $(TOOLS)/gofumpt:
 	GOBIN=$(TOOLS) $(GO) install mvdan.cc/gofumpt@$(GOFUMPT_VER)
 $(TOOLS)/protoc-gen-go:
 	GOBIN=$(TOOLS) $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go@$(PROTOC_GEN_GO_VER)
+
+TESTDATA ?= /usr/share/libonnx-testdata/data
+
+.PHONY: conformance
+conformance: $(ORT_LIB) ## cut ONNX's 1,072 conformance models everywhere and compare; installs libonnx-testdata
+	@test -d $(TESTDATA) || apt-get install -y libonnx-testdata
+	$(GO) run ./compiler/cmd/conformance -models $(TESTDATA)
