@@ -57,6 +57,7 @@ type Architecture struct {
 	GMACs      float64 // billions of multiply-adds for one image, as published; 0: not known
 	Source     string  // of the two numbers
 	Small      func(seed uint64) *Model
+	Variant    func(Config) *Model // of image networks; nil for others
 }
 
 const torchvision = "torchvision.models documentation, num_params and GFLOPS of the IMAGENET1K_V1 weights"
@@ -70,6 +71,7 @@ func Architectures() []Architecture {
 				small.Seed = seed
 				return build(small)
 			},
+			Variant:    build,
 			Parameters: params, GMACs: gmacs, Source: source,
 		}
 	}

@@ -6,7 +6,7 @@ import "slices"
 // "odd/"; those of one topic stand together.
 func Odd() []Case {
 	l := slices.Concat(oddStructure(), oddWeights(), oddOutputs(), oddBodies(), oddFunctions(),
-		oddOptional(), oddContainers(), oddTypes(), oddNames(), oddShapes(), oddFiles())
+		oddOptional(), oddContainers(), oddTypes(), oddNames(), oddShapes(), oddFiles(), oddVersions())
 	for i := range l {
 		l[i].Name = "odd/" + l[i].Name
 	}

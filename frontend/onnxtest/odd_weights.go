@@ -86,6 +86,19 @@ func oddWeights() []Case {
 			}
 			g.y(x)
 		}),
+		odd("constant-sparse", "a Constant node holds a sparse tensor", 0, func(_ *Model, g *Graph) {
+			w := g.Op("Constant", nil, Name("w"), Custom(func(n *onnxpb.NodeProto) {
+				n.Attribute = []*onnxpb.AttributeProto{{
+					Name: proto.String("sparse_value"), Type: onnxpb.AttributeProto_SPARSE_TENSOR.Enum(),
+					SparseTensor: &onnxpb.SparseTensorProto{
+						Values:  Floats("", []float32{1, -2, 0.5, 3}, 4),
+						Indices: Int64s("", []int64{0, 8, 17, 29}, 4),
+						Dims:    []int64{width, width},
+					},
+				}}
+			}))
+			g.y(g.layer("b", g.Op("MatMul", []string{g.layer("a", g.x()), w}, Name("mul"))))
+		}),
 		odd("constant-defined-twice", "two Constant nodes define the same value, with the same contents", Unchecked, func(_ *Model, g *Graph) {
 			x := g.x()
 			for _, n := range []string{"a", "b"} {

@@ -45,6 +45,10 @@ type content struct {
 	key  string // equal for tensors of equal contents
 }
 
+// smallBytes is the size up to which contents are generated at once: a million
+// small weights are cheaper to hold than to remember.
+const smallBytes = 512
+
 // chunkAlign is a multiple of every element size, and of the pairs of elements
 // that come from one random number.
 const chunkAlign = 16
@@ -76,7 +80,13 @@ func (g *Graph) Generated(name string, t DType, f Fill, dims ...int64) *onnxpb.T
 	if gen == nil {
 		diag.Bugf("weight %s: no contents are generated for type %v", name, t)
 	}
-	g.m.content[p] = content{size: elemBytes(t, n), read: gen, key: key}
+	size := elemBytes(t, n)
+	if size <= smallBytes {
+		p.RawData = make([]byte, size)
+		gen(0, p.RawData)
+		return p
+	}
+	g.m.content[p] = content{size: size, read: gen, key: key}
 	return p
 }
 

@@ -20,6 +20,10 @@ func main() {
 	external := fs.String("external", "", "write weights of 1 KiB and more to this `file` beside the model")
 	typed := fs.Bool("typed", false, "store weights in typed fields instead of raw_data")
 	constants := fs.Bool("constants", false, "store weights as Constant nodes")
+	var v onnxtest.Config
+	fs.StringVar(&v.Batch, "batch", "", "image networks: `name` of a symbolic batch dimension")
+	fs.Float64Var(&v.Width, "width", 1, "image networks: multiplier of channel counts")
+	fs.IntVar(&v.Resolution, "resolution", 0, "image networks: height and width of the image (default as published)")
 	fs.Usage = func() {
 		fmt.Fprint(fs.Output(), "usage: gen [options] NAME\n\nwrites the model NAME; names like chain=1000 take a number (see -list)\n\n")
 		fs.PrintDefaults()
@@ -40,7 +44,8 @@ func main() {
 		fs.Usage()
 		os.Exit(2)
 	}
-	m, err := onnxtest.Named(fs.Arg(0), *seed)
+	v.Seed = *seed
+	m, err := build(fs.Arg(0), v)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)
 		os.Exit(2)
@@ -61,4 +66,17 @@ func main() {
 		fmt.Fprintln(os.Stderr, "gen:", err)
 		os.Exit(1)
 	}
+}
+
+// build makes the model of that name, in the variant that v asks for.
+func build(name string, v onnxtest.Config) (*onnxtest.Model, error) {
+	if v == (onnxtest.Config{Seed: v.Seed, Width: 1}) {
+		return onnxtest.Named(name, v.Seed)
+	}
+	for _, a := range onnxtest.Architectures() {
+		if a.Name == name && a.Variant != nil {
+			return a.Variant(v), nil
+		}
+	}
+	return nil, fmt.Errorf("%q is no image network, it has no -batch, -width or -resolution", name)
 }
