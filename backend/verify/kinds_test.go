@@ -3,6 +3,7 @@ package verify
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -291,5 +292,36 @@ func TestExternalData(t *testing.T) {
 	write(filepath.Join(b.dir, "w.bin"), other)
 	if r := verify(t, b, Options{}); r.Equal || r.FirstDifference == nil || r.FirstDifference.Submodel != "p0" {
 		t.Errorf("changed data: %+v", r)
+	}
+}
+
+// What a model draws at random cannot be compared, the rest can.
+func TestRandomOutputs(t *testing.T) {
+	needORT(t)
+	build := func(g *onnxtest.Graph) {
+		g.Input("x", onnxtest.Float, 9)
+		g.Op("Abs", []string{"x"}, onnxtest.Outs("a"))
+		g.Op("RandomNormalLike", []string{"x"}, onnxtest.Outs("r")) // not first: the place of a node seeds it
+		g.Op("Add", []string{"x", "r"}, onnxtest.Outs("y"))
+		g.Op("Neg", []string{"a"}, onnxtest.Outs("z"))
+		g.Info("r", onnxtest.Float, 9)
+		g.Info("a", onnxtest.Float, 9)
+		g.Output("y", onnxtest.Float, 9)
+		g.Output("z", onnxtest.Float, 9)
+	}
+	m := onnxtest.New(onnxtest.Header{Name: "random", Opset: 21})
+	build(m.Graph())
+	parts := [][]int{{0}, {1}, {2, 3}}
+	r := verify(t, cut(t, m, parts, nil), Options{})
+	if out := r.Levels[0].Outputs; !r.Equal || !r.Conclusive || !out[0].Random || out[1].Random || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "not compared are y") {
+		t.Errorf("%+v", r)
+	}
+	r = verify(t, cut(t, m, parts, func(i int, sub *onnxpb.ModelProto) {
+		if i == 0 {
+			sub.Graph.Node[0].OpType = proto.String("Ceil")
+		}
+	}), Options{})
+	if r.Equal || r.FirstDifference == nil {
+		t.Errorf("a wrong part beside a random one went through: %+v", r)
 	}
 }

@@ -58,6 +58,7 @@ type OutputReport struct {
 	Shape    []int64    `json:"shape"` // of the first trial; null for other kinds
 	BitEqual bool       `json:"bit_equal"`
 	Varies   bool       `json:"varies"` // it differs between trials; false if there was one trial only
+	Random   bool       `json:"random"` // the model itself does not repeat it on equal inputs: it does not count for the verdict
 	Diff     Difference `json:"difference"`
 }
 

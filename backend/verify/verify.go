@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/dnnsplit/dnnsplit/backend"
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
@@ -113,6 +114,9 @@ func (v *verification) compare(ctx context.Context) error {
 	v.report.Equal = len(v.report.Problems) == 0
 	for i := range off.Outputs {
 		out := &off.Outputs[i]
+		if out.Random {
+			continue
+		}
 		v.report.Conclusive = v.report.Conclusive || out.Varies
 		if !out.BitEqual && !(v.Tolerance > 0 && out.Diff.Within(v.Tolerance)) {
 			v.report.Equal = false
@@ -148,6 +152,8 @@ func (v *verification) warnf(format string, args ...any) {
 func (v *verification) warnIfConstant(off *LevelReport) {
 	switch {
 	case v.report.Conclusive || len(off.Outputs) == 0:
+	case !slices.ContainsFunc(off.Outputs, func(o OutputReport) bool { return !o.Random }):
+		v.warnf("nothing could be compared")
 	case len(v.feeds) < 2:
 		v.warnf("there was one set of inputs, so it is not known whether the outputs depend on the inputs")
 	default:
@@ -249,6 +255,9 @@ func (v *verification) explain(ctx context.Context, off *LevelReport) (*LevelRep
 	if off.BitEqual {
 		return off, nil
 	}
+	if settled, err := v.repeat(ctx, off); err != nil || settled {
+		return off, err
+	}
 	half, err := v.halfTensors(ctx)
 	if err != nil {
 		return nil, err
@@ -281,6 +290,36 @@ func (v *verification) explain(ctx context.Context, off *LevelReport) (*LevelRep
 	}
 	v.report.FirstDifference = culprit
 	return off, nil
+}
+
+// repeat runs the model twice on equal inputs: outputs that it does not repeat
+// itself, because nodes draw random numbers, cannot be compared. settled says
+// that they explain all differences.
+func (v *verification) repeat(ctx context.Context, off *LevelReport) (settled bool, err error) {
+	s, err := v.eng.Load(runtime.Model{Path: v.model}, runtime.Options{})
+	if err != nil {
+		return false, err
+	}
+	defer s.Close()
+	var runs [2][]*runtime.Value
+	for i := range runs {
+		if runs[i], err = s.Run(ctx, v.feeds[0]); err != nil {
+			return false, err
+		}
+	}
+	settled = true
+	var random []string
+	for j := range off.Outputs {
+		out := &off.Outputs[j]
+		if out.Random = !Compare(runs[0][j], runs[1][j]).Equal(); out.Random {
+			random = append(random, out.Tensor)
+		}
+		settled = settled && (out.Random || out.BitEqual)
+	}
+	if len(random) > 0 {
+		v.warnf("the model does not repeat its own results on equal inputs, it draws random numbers: not compared are %s", joinSome(random))
+	}
+	return settled, nil
 }
 
 // level compares the sub-models' outputs with those of the whole model, which
