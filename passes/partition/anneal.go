@@ -34,17 +34,10 @@ type chain struct {
 	*Chain
 	s    *sched.State
 	r    *rand.Rand
-	log  []change
 	set  []int32
 	mark []int32
 	at   int32
 	cur  ir.Time
-}
-
-// change is a step of a move, to be undone.
-type change struct {
-	unit, from int32
-	copy       int8 // 0: an owner moved away from slot from; 1: slot from got a replica; -1: it lost one
 }
 
 // Run anneals until the steps are used up or the context ends.
@@ -65,14 +58,14 @@ func (c *Chain) Run(ctx context.Context) {
 		}
 		temp := hot * math.Pow(cold/hot, float64(i)/float64(c.Steps))
 		limit := x.cur + ir.Time(-temp*math.Log(1-x.r.Float64()))
-		x.log = x.log[:0]
+		x.s.Begin()
 		if !x.propose() {
-			x.undo()
+			x.s.Rollback()
 			continue
 		}
 		v := x.value(limit)
 		if v > limit {
-			x.undo()
+			x.s.Rollback()
 			continue
 		}
 		x.cur = v
@@ -115,61 +108,34 @@ func (x *chain) keep() {
 	}
 	x.Score = score
 	x.Best = append(x.Best[:0], x.s.Slots()...)
-	x.Chain.Copies = nil
-	for u := range int32(x.X.M.Units) {
-		if mask := x.s.Copies(u); mask != 0 {
-			if x.Chain.Copies == nil {
-				x.Chain.Copies = make([]uint64, x.X.M.Units)
+	x.Chain.Copies = x.s.SaveCopies()
+}
+
+// move gives the units of set to a slot, and whatever is tied to them to the same processor.
+func (x *chain) move(to int32) {
+	if len(x.X.ties) > 0 {
+		q := x.X.M.Proc(int(to))
+		x.at++
+		for _, u := range x.set {
+			x.mark[u] = x.at
+		}
+		for i := 0; i < len(x.set); i++ {
+			for _, w := range x.X.Tied(x.set[i]) {
+				if x.mark[w] != x.at && x.X.M.Proc(int(x.s.Slot(w))) != q {
+					x.mark[w] = x.at
+					x.set = append(x.set, w)
+				}
 			}
-			x.Chain.Copies[u] = mask
 		}
 	}
-}
-
-func (x *chain) undo() {
-	for i := len(x.log) - 1; i >= 0; i-- {
-		switch e := x.log[i]; e.copy {
-		case 0:
-			x.s.Move(e.unit, e.from)
-		case 1:
-			x.s.Copy(e.unit, e.from, false)
-		default:
-			x.s.Copy(e.unit, e.from, true)
-		}
-	}
-	x.log = x.log[:0]
-}
-
-// move gives a unit to a slot, and whatever is tied to it to the same processor.
-func (x *chain) move(u, to int32) {
-	x.moveOne(u, to)
-	for _, w := range x.X.Tied(u) {
-		if x.X.M.Proc(int(x.s.Slot(w))) != x.X.M.Proc(int(to)) {
-			x.moveOne(w, to)
-		}
-	}
-}
-
-func (x *chain) moveOne(u, to int32) {
-	from := x.s.Slot(u)
-	if from == to {
-		return
-	}
-	if x.s.Copies(u)&(1<<to) != 0 {
-		x.s.Copy(u, to, false)
-		x.log = append(x.log, change{u, to, -1})
-	}
-	x.s.Move(u, to)
-	x.log = append(x.log, change{u, from, 0})
+	x.s.MoveSet(x.set, to)
 }
 
 // dropStrays removes the replicas of slots that no longer own anything.
 func (x *chain) dropStrays() {
 	for u := range int32(x.X.M.Units) {
 		for rest := x.s.Copies(u) &^ x.s.Used(); rest != 0; rest &= rest - 1 {
-			t := int32(bits.TrailingZeros64(rest))
-			x.s.Copy(u, t, false)
-			x.log = append(x.log, change{u, t, -1})
+			x.s.Copy(u, int32(bits.TrailingZeros64(rest)), false)
 		}
 	}
 }
@@ -179,31 +145,45 @@ func (x *chain) propose() bool {
 	m := x.X.M
 	u := int32(x.r.IntN(m.Units))
 	from := x.s.Slot(u)
+	x.set = append(x.set[:0], u)
 	switch k := x.r.IntN(100); {
-	case k < 35:
-		x.move(u, x.target(u))
+	case k < 40:
+		to := x.target(u)
+		if to == from {
+			return false
+		}
+		x.move(to)
 	case k < 70:
 		to := x.target(u)
-		if to != from {
-			x.moveClosed(u, from, to)
+		if to == from {
+			return false
 		}
+		x.gatherClosed(u, from, to)
+		x.move(to)
 	case k < 80:
 		to := x.target(u)
-		if to != from {
-			x.moveNear(u, from, to, 2+x.r.IntN(max(2, min(m.Units/8, 40))))
+		if to == from {
+			return false
 		}
-	case k < 85:
-		x.swap(from, int32(x.r.IntN(m.Slots)))
-	case k < 88: // merge
+		x.gatherNear(u, from, 2+x.r.IntN(max(2, min(m.Units/8, 40))))
+		x.move(to)
+	case k < 84:
+		if !x.swap(from, int32(x.r.IntN(m.Slots))) {
+			return false
+		}
+	case k < 86: // merge
 		to := x.target(u)
-		x.moveAll(from, to)
+		if to == from {
+			return false
+		}
+		x.gatherSlot(from)
+		x.move(to)
 	default:
-		return x.copies(u)
+		if !x.copies(u) {
+			return false
+		}
 	}
-	if len(x.log) == 0 {
-		return false
-	}
-	if !x.s.Sound() {
+	if x.s.Stray() {
 		x.dropStrays()
 	}
 	return x.s.Sound()
@@ -250,9 +230,9 @@ func (x *chain) reaches(a, b int32) bool {
 	return false
 }
 
-// moveClosed moves a unit with all that comes after it in its slot, or all that comes before, so that the sub-models
-// stay acyclic where the target already comes after or before.
-func (x *chain) moveClosed(u, from, to int32) {
+// gatherClosed fills set with a unit and all that comes after it in its slot, or all that comes before, so that the
+// sub-models stay acyclic where the target already comes after or before.
+func (x *chain) gatherClosed(u, from, to int32) {
 	down := x.r.IntN(2) == 0
 	if x.reaches(from, to) {
 		down = true
@@ -260,7 +240,6 @@ func (x *chain) moveClosed(u, from, to int32) {
 		down = false
 	}
 	x.at++
-	x.set = append(x.set[:0], u)
 	x.mark[u] = x.at
 	for i := 0; i < len(x.set); i++ {
 		next := x.X.Pred(x.set[i])
@@ -274,15 +253,11 @@ func (x *chain) moveClosed(u, from, to int32) {
 			}
 		}
 	}
-	for _, w := range x.set {
-		x.move(w, to)
-	}
 }
 
-// moveNear moves up to n connected units of a slot, found from u outwards.
-func (x *chain) moveNear(u, from, to int32, n int) {
+// gatherNear fills set with up to n connected units of a slot, found from u outwards.
+func (x *chain) gatherNear(u, from int32, n int) {
 	x.at++
-	x.set = append(x.set[:0], u)
 	x.mark[u] = x.at
 	for i := 0; i < len(x.set) && len(x.set) < n; i++ {
 		for _, next := range [2][]int32{x.X.Succ(x.set[i]), x.X.Pred(x.set[i])} {
@@ -294,56 +269,50 @@ func (x *chain) moveNear(u, from, to int32, n int) {
 			}
 		}
 	}
-	for _, w := range x.set {
-		x.move(w, to)
-	}
 }
 
-// moveAll empties a slot into another.
-func (x *chain) moveAll(from, to int32) {
-	if from == to {
-		return
-	}
-	for u := range int32(x.X.M.Units) {
-		if x.s.Slot(u) == from {
-			x.move(u, to)
+// gatherSlot fills set with all that a slot owns.
+func (x *chain) gatherSlot(slot int32) {
+	x.set = x.set[:0]
+	for u, t := range x.s.Slots() {
+		if t == slot {
+			x.set = append(x.set, int32(u))
 		}
 	}
 }
 
-// swap exchanges what two slots own.
-func (x *chain) swap(a, b int32) {
-	if a == b {
-		return
+// swap exchanges what two slots own; false if that tears something apart.
+func (x *chain) swap(a, b int32) bool {
+	if a == b || x.s.Count(int(a))+x.s.Count(int(b)) == 0 {
+		return false
 	}
-	for u := range int32(x.X.M.Units) {
-		switch x.s.Slot(u) {
-		case a:
-			x.moveOne(u, b)
-		case b:
-			x.moveOne(u, a)
+	x.gatherSlot(b)
+	mine := len(x.set)
+	for u, t := range x.s.Slots() {
+		if t == a {
+			x.set = append(x.set, int32(u))
 		}
 	}
-	// What is tied across slots may have been torn apart.
+	theirs := x.set[mine:]
+	x.s.MoveSet(theirs, b)
+	x.s.MoveSet(x.set[:mine], a)
 	for _, class := range x.X.ties {
 		q := x.X.M.Proc(int(x.s.Slot(class[0])))
 		for _, u := range class[1:] {
 			if x.X.M.Proc(int(x.s.Slot(u))) != q {
-				x.undo()
-				return
+				return false
 			}
 		}
 	}
+	return true
 }
 
 // copies adds a replica of a producer to a slot that reads it, or drops one.
 func (x *chain) copies(u int32) bool {
 	s, m := x.s, x.X.M
 	if mask := s.Copies(u); mask != 0 && x.r.IntN(2) == 0 {
-		t := int32(bits.TrailingZeros64(mask))
-		s.Copy(u, t, false)
-		x.log = append(x.log, change{u, t, -1})
-		return s.Sound()
+		s.Copy(u, nth(mask, x.r.IntN(popcount(mask))), false)
+		return true
 	}
 	if !m.Replicable(u) {
 		return false
@@ -358,15 +327,13 @@ func (x *chain) copies(u int32) bool {
 			return false
 		}
 		s.Copy(u, t, true)
-		x.log = append(x.log, change{u, t, 1})
 		// What feeds it may have to come along to be worth it.
 		for _, w := range x.X.Pred(u) {
 			if m.Replicable(w) && s.Slot(w) != t && s.Copies(w)&(1<<t) == 0 && m.Cost(w, m.Proc(int(t))) != ir.Unsupported && x.r.IntN(2) == 0 {
 				s.Copy(w, t, true)
-				x.log = append(x.log, change{w, t, 1})
 			}
 		}
-		return s.Sound()
+		return true
 	}
 	return false
 }
@@ -382,11 +349,7 @@ func nth(set uint64, k int) int32 {
 // ToPlan is the best assignment as a plan without numbers.
 func (c *Chain) ToPlan() *ir.Plan {
 	s := sched.NewState(c.X.M, c.Best)
-	for u, mask := range c.Copies {
-		for ; mask != 0; mask &= mask - 1 {
-			s.Copy(int32(u), int32(bits.TrailingZeros64(mask)), true)
-		}
-	}
+	s.AddCopies(c.Copies)
 	return s.Plan(c.Objective)
 }
 

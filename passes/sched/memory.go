@@ -9,9 +9,11 @@ import (
 // memoryState keeps the memory of every processor whose limit some plan could
 // break, and forgets it when something on the processor changes.
 type memoryState struct {
-	need  []int64 // by processor, valid where it is not dirty
-	dirty []bool
-	index []int32 // by ir.ValueID: value of the model, -1: it cannot leave its unit
+	need       []int64 // by processor, valid where it is not dirty
+	dirty      []bool
+	savedNeed  []int64 // as they were when a move began
+	savedDirty []bool
+	index      []int32 // by ir.ValueID: value of the model, -1: it cannot leave its unit
 
 	// Scratch. The tables carry marks, so nothing is cleared between uses.
 	mark    int32
@@ -35,6 +37,7 @@ func (x *memoryState) init(m *Model) {
 	g := m.Problem.Graph
 	x.need = make([]int64, m.Procs)
 	x.dirty = make([]bool, m.Procs)
+	x.savedNeed, x.savedDirty = make([]int64, m.Procs), make([]bool, m.Procs)
 	x.index = make([]int32, g.NumValues())
 	for i := range x.index {
 		x.index[i] = -1
@@ -49,6 +52,16 @@ func (x *memoryState) init(m *Model) {
 	}
 	x.held = make([][]int32, m.Slots)
 	x.needs = make([][]int32, m.Slots)
+}
+
+func (x *memoryState) save() {
+	copy(x.savedNeed, x.need)
+	copy(x.savedDirty, x.dirty)
+}
+
+func (x *memoryState) restore() {
+	copy(x.need, x.savedNeed)
+	copy(x.dirty, x.savedDirty)
 }
 
 // touch marks the memory of a slot's processor as unknown.
@@ -195,7 +208,7 @@ func (s *State) measureProc(q int) int64 {
 			outs := g.Outputs(ir.NodeID(n))
 			for _, v := range outs {
 				live += g.ResidentBytes(v)
-				if owned && (g.IsOutput(v) || x.index[v] >= 0 && s.need[x.index[v]] != 0) {
+				if owned && (g.IsOutput(v) || x.index[v] >= 0 && s.travel[x.index[v]].need != 0) {
 					x.stays[v] = x.mark
 				}
 			}

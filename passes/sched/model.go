@@ -37,11 +37,14 @@ type Model struct {
 	output   []bool
 	readers  lists // units
 	sizeKind []int32
-	sizes    int
+	sizes    []int64   // by kind of size
+	ups      []ir.Time // kind·Procs + processor: uploads; nil where there are too many kinds
+	downs    []ir.Time
 
 	// By slot: processors' slots are consecutive and in run order.
 	slotProc []int32
 	slotDev  []int32
+	launch   []ir.Time
 	procMask []uint64 // by processor: its slots
 	devMask  []uint64 // by device: its slots
 
@@ -196,11 +199,12 @@ func (m *Model) makeValues() {
 		if !ok {
 			kind = int32(len(kinds))
 			kinds[g.Bytes(v)] = kind
+			m.sizes = append(m.sizes, g.Bytes(v))
 		}
 		m.sizeKind = append(m.sizeKind, kind)
 	}
-	m.sizes = len(kinds)
 	m.Values = len(m.value)
+	m.tabulateCopies()
 	m.ins = invertLists(&m.readers, m.Units)
 	m.outs.start = make([]int32, m.Units+1)
 	for _, u := range m.producer {
@@ -256,6 +260,7 @@ func (m *Model) layOut(slots []int) {
 			m.devMask[d] |= 1 << m.Slots
 			m.slotProc = append(m.slotProc, int32(q))
 			m.slotDev = append(m.slotDev, int32(d))
+			m.launch = append(m.launch, pf.Processors[q].Launch)
 			m.Slots++
 		}
 	}
@@ -294,17 +299,41 @@ func (m *Model) findLimits() {
 // Limited says whether some plan could break a memory limit.
 func (m *Model) Limited() bool { return m.anyLimit }
 
+// manyKinds is the number of kinds of sizes, times processors, above which copies are not tabulated.
+const manyKinds = 1 << 20
+
+func (m *Model) tabulateCopies() {
+	if len(m.sizes)*m.Procs > manyKinds {
+		return
+	}
+	m.ups = make([]ir.Time, len(m.sizes)*m.Procs)
+	m.downs = make([]ir.Time, len(m.sizes)*m.Procs)
+	for kind, size := range m.sizes {
+		for q, e := range m.Problem.Platform.Processors {
+			m.ups[kind*m.Procs+q] = copyTime(e.Upload, size)
+			m.downs[kind*m.Procs+q] = copyTime(e.Download, size)
+		}
+	}
+}
+
+func copyTime(c *ir.Copy, size int64) ir.Time {
+	if c == nil {
+		return 0
+	}
+	return c.Time(size)
+}
+
 // upload is the time to bring a value into a processor's memory.
 func (m *Model) upload(v int32, q int32) ir.Time {
-	if c := m.Problem.Platform.Processors[q].Upload; c != nil {
-		return c.Time(m.bytes[v])
+	if m.ups != nil {
+		return m.ups[int(m.sizeKind[v])*m.Procs+int(q)]
 	}
-	return 0
+	return copyTime(m.Problem.Platform.Processors[q].Upload, m.bytes[v])
 }
 
 func (m *Model) download(v int32, q int32) ir.Time {
-	if c := m.Problem.Platform.Processors[q].Download; c != nil {
-		return c.Time(m.bytes[v])
+	if m.downs != nil {
+		return m.downs[int(m.sizeKind[v])*m.Procs+int(q)]
 	}
-	return 0
+	return copyTime(m.Problem.Platform.Processors[q].Download, m.bytes[v])
 }

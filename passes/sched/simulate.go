@@ -94,7 +94,6 @@ func (x *simulation) pop() simEvent {
 // returns some time above limit.
 func (s *State) Simulate(limit ir.Time) (latency ir.Time, ok bool) {
 	m, x := s.m, &s.sim
-	pf := m.Problem.Platform
 	x.heap, x.batch = x.heap[:0], x.batch[:0]
 	for c := range x.free {
 		x.free[c], x.given[c] = 0, -1
@@ -120,12 +119,15 @@ func (s *State) Simulate(limit ir.Time) (latency ir.Time, ok bool) {
 	}
 	var now ir.Time
 	round := int32(0)
+	sources := 0 // of the batch: one alone brings it in order
 	if m.source >= 0 {
+		sources++
 		s.send(m.Slots, m.source)
 	}
 	for {
 		for len(x.heap) > 0 && x.heap[0].time == now {
 			e := x.pop()
+			sources++
 			if e.what < 0 {
 				v := ^e.what
 				x.batch = append(x.batch, simTransfer{v, e.goal, e.hop, s.home(v)})
@@ -152,7 +154,7 @@ func (s *State) Simulate(limit ir.Time) (latency ir.Time, ok bool) {
 			s.send(t, dev)
 		}
 		if len(x.batch) > 0 {
-			if len(x.batch) > 1 {
+			if sources > 1 {
 				slices.SortFunc(x.batch, func(a, b simTransfer) int {
 					if a.value != b.value {
 						return int(a.value - b.value)
@@ -162,16 +164,15 @@ func (s *State) Simulate(limit ir.Time) (latency ir.Time, ok bool) {
 			}
 			for _, b := range x.batch {
 				r := s.route(b.value, b.from, b.goal)
-				l := r.links[b.hop]
-				link := &pf.Links[l]
-				c := m.channel[l]
+				h := &r.hops[b.hop]
+				c := h.channel
 				if x.given[c] == now && x.turn[c] != round {
 					return s.simulateSlowly()
 				}
 				x.given[c], x.turn[c] = now, round
-				x.free[c] = max(x.free[c], now) + link.Busy(m.bytes[b.value])
-				arrive := x.free[c] + link.Latency
-				if int(b.hop)+1 < len(r.links) {
+				x.free[c] = max(x.free[c], now) + h.busy
+				arrive := x.free[c] + h.latency
+				if int(b.hop)+1 < len(r.hops) {
 					if arrive > limit {
 						return arrive, true
 					}
@@ -184,7 +185,7 @@ func (s *State) Simulate(limit ir.Time) (latency ir.Time, ok bool) {
 						return latency, true
 					}
 				}
-				for rest := s.need[b.value] & m.devMask[b.goal]; rest != 0; rest &= rest - 1 {
+				for rest := s.travel[b.value].need & m.devMask[b.goal]; rest != 0; rest &= rest - 1 {
 					w := bits.TrailingZeros64(rest)
 					x.open[w]--
 					x.ready[w] = max(x.ready[w], arrive)
@@ -200,6 +201,7 @@ func (s *State) Simulate(limit ir.Time) (latency ir.Time, ok bool) {
 			x.batch = x.batch[:0]
 			round++
 		}
+		sources = 0
 		if len(x.heap) == 0 {
 			break
 		}
@@ -210,17 +212,24 @@ func (s *State) Simulate(limit ir.Time) (latency ir.Time, ok bool) {
 
 // send makes the values that leave a slot's device ready for their first hop.
 func (s *State) send(slot int, dev int32) {
-	for _, v := range s.cross[slot] {
-		for rest := s.goals[v]; rest != 0; rest &= rest - 1 {
-			s.sim.batch = append(s.sim.batch, simTransfer{v, int32(bits.TrailingZeros64(rest)), 0, dev})
+	set := &s.cross[slot]
+	for i, above := range set.above {
+		for ; above != 0; above &= above - 1 {
+			w := i<<6 | bits.TrailingZeros64(above)
+			for rest := set.words[w]; rest != 0; rest &= rest - 1 {
+				v := int32(w<<6 | bits.TrailingZeros64(rest))
+				for goals := s.travel[v].goals; goals != 0; goals &= goals - 1 {
+					s.sim.batch = append(s.sim.batch, simTransfer{v, int32(bits.TrailingZeros64(goals)), 0, dev})
+				}
+			}
 		}
 	}
 }
 
 // home is the device where a value is made.
 func (s *State) home(v int32) int32 {
-	if u := s.m.producer[v]; u >= 0 {
-		return s.m.slotDev[s.slot[u]]
+	if t := s.travel[v].owner; t < int32(s.m.Slots) {
+		return s.m.slotDev[t]
 	}
 	return s.m.source
 }

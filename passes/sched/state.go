@@ -8,37 +8,35 @@ import (
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 )
 
-// State is an assignment of units to slots under change. Every move updates
-// only what hangs on it: lengths of runs, loads, who waits for whom, and what
+// State is an assignment of units to slots under change. A move updates only
+// what hangs on it: lengths of runs, loads, who waits for whom, and what
 // travels. Simulate then needs time in the number of runs and of travelling
 // values. Nothing is allocated per move once the tables have grown.
 //
+// Moves since the last Begin can be taken back with Rollback, at the cost of
+// copying the tables of slots.
+//
 // A State may hold plans that are not feasible: unsupported nodes, cycles, too
-// much memory. Simulate, Bottleneck and Memory say so.
+// much memory. Sound, Simulate, Acyclic and Fits say so.
 type State struct {
 	m *Model
 
 	slot   []int32  // by unit: the slot that owns it
 	copies []uint64 // by unit: the slots that hold a replica
 	uses   []int32  // value·Slots + slot: units in the slot that read the value
-	need   []uint64 // by value: slots that need it from outside
-	goals  []uint64 // by value: devices that it travels to
-	unsup  int      // units, copies included, on processors that do not support them
-	stray  int      // replicas in slots that own nothing
+	travel []travel // by value
+	cross  []bitset // by slot: values that leave its device; the last is of the graph inputs
 
-	// By slot.
-	length []ir.Time // of the run, without the launch
-	units  []int32   // owned
-	extra  []int32   // replicas
-	used   uint64    // slots that own something
-	edges  []int32   // from·Slots + to: values that to needs of from
-	pred   []uint64
-	remote []int32   // values that the slot needs from other devices
-	cross  [][]int32 // values that leave the device, ascending; the last list is of the graph inputs
+	slotTables
+	saved slotTables // as it was at Begin
+	dirty bool       // something has changed since Begin
 
-	busy      []ir.Time // by channel: load
-	noRoute   int       // transfers that no links lead to
-	slowRoute *ir.Routes
+	journal []entry
+	touched []int32 // by value: the last MoveSet that touched it
+	turn    int32
+	list    []int32 // values that a MoveSet touches
+
+	findRoute *ir.Routes
 	routeOf   [][]int32 // by kind of size: from·devices + to: 1 + index in routes, 0: not yet known
 	routes    []route
 
@@ -46,48 +44,116 @@ type State struct {
 	sim    simulation
 }
 
+// travel is where a value is made and where it is needed.
+type travel struct {
+	readers uint64 // slots in which a unit reads it
+	need    uint64 // slots that need it from outside
+	goals   uint64 // devices that it travels to
+	owner   int32  // slot that makes it; Slots: a graph input
+}
+
+// slotTables is what a State sums up over units and values.
+type slotTables struct {
+	length []ir.Time // of a slot's run, without the launch
+	busy   []ir.Time // by channel: load
+	units  []int32   // owned by a slot
+	extra  []int32   // replicas in a slot
+	remote []int32   // values that a slot needs from other devices
+	edges  []int32   // from·Slots + to: values that to needs of from
+	pred   []uint64  // slots whose values a slot needs
+	used   uint64    // slots that own something
+
+	unsup   int // units, copies included, on processors that do not support them
+	stray   int // replicas in slots that own nothing
+	noRoute int // transfers that no links lead to
+}
+
+func (t *slotTables) init(m *Model) {
+	t.length, t.busy = make([]ir.Time, m.Slots), make([]ir.Time, m.channels)
+	t.units, t.extra, t.remote = make([]int32, m.Slots), make([]int32, m.Slots), make([]int32, m.Slots)
+	t.edges, t.pred = make([]int32, m.Slots*m.Slots), make([]uint64, m.Slots)
+}
+
+func (t *slotTables) copyFrom(o *slotTables) {
+	copy(t.length, o.length)
+	copy(t.busy, o.busy)
+	copy(t.units, o.units)
+	copy(t.extra, o.extra)
+	copy(t.remote, o.remote)
+	copy(t.edges, o.edges)
+	copy(t.pred, o.pred)
+	t.used, t.unsup, t.stray, t.noRoute = o.used, o.unsup, o.stray, o.noRoute
+}
+
+func (t *slotTables) clear() {
+	clear(t.length)
+	clear(t.busy)
+	clear(t.units)
+	clear(t.extra)
+	clear(t.remote)
+	clear(t.edges)
+	clear(t.pred)
+	t.used, t.unsup, t.stray, t.noRoute = 0, 0, 0, 0
+}
+
+// entry is a change to take back.
+type entry struct {
+	kind  entryKind
+	index int32 // unit, value, or index in uses
+	old   travel
+}
+
+type entryKind uint8
+
+const (
+	slotChanged   entryKind = iota // old.owner: the unit's slot
+	copiesChanged                  // old.need: the slots of its replicas
+	usesChanged                    // old.owner: the number of uses
+	travelChanged                  // old
+)
+
 type route struct {
-	links []ir.LinkID
-	none  bool
+	hops []hop
+	none bool
+}
+
+type hop struct {
+	channel       int32
+	busy, latency ir.Time
 }
 
 // NewState puts every unit into the slot that at gives for it.
 func NewState(m *Model, at []int32) *State {
 	s := &State{
-		m: m, slot: slices.Clone(at), copies: make([]uint64, m.Units),
-		uses: make([]int32, m.Values*m.Slots), need: make([]uint64, m.Values), goals: make([]uint64, m.Values),
-		length: make([]ir.Time, m.Slots), units: make([]int32, m.Slots), extra: make([]int32, m.Slots),
-		edges: make([]int32, m.Slots*m.Slots), pred: make([]uint64, m.Slots), remote: make([]int32, m.Slots),
-		cross: make([][]int32, m.Slots+1), busy: make([]ir.Time, m.channels),
-		slowRoute: ir.NewRoutes(m.Problem.Platform), routeOf: make([][]int32, m.sizes),
+		m: m, slot: make([]int32, m.Units), copies: make([]uint64, m.Units),
+		uses: make([]int32, m.Values*m.Slots), travel: make([]travel, m.Values), cross: make([]bitset, m.Slots+1),
+		touched: make([]int32, m.Values), findRoute: ir.NewRoutes(m.Problem.Platform), routeOf: make([][]int32, len(m.sizes)),
+	}
+	s.slotTables.init(m)
+	s.saved.init(m)
+	for i := range s.cross {
+		s.cross[i] = newBitset(m.Values)
 	}
 	s.sim.init(m)
 	s.memory.init(m)
-	s.build()
+	s.build(at)
 	return s
 }
 
 // Reset puts every unit into the slot that at gives for it, without replicas.
 func (s *State) Reset(at []int32) {
-	copy(s.slot, at)
 	clear(s.copies)
 	clear(s.uses)
-	clear(s.length)
-	clear(s.units)
-	clear(s.extra)
-	clear(s.edges)
-	clear(s.pred)
-	clear(s.remote)
-	clear(s.busy)
+	s.slotTables.clear()
 	for i := range s.cross {
-		s.cross[i] = s.cross[i][:0]
+		s.cross[i].clear()
 	}
-	s.used, s.unsup, s.stray, s.noRoute = 0, 0, 0, 0
-	s.build()
+	s.build(at)
 }
 
-func (s *State) build() {
+func (s *State) build(at []int32) {
 	m := s.m
+	copy(s.slot, at)
 	for u := range int32(m.Units) {
 		t := s.slot[u]
 		s.units[t]++
@@ -98,24 +164,26 @@ func (s *State) build() {
 		}
 	}
 	for v := range int32(m.Values) {
-		s.need[v] = s.needs(v)
-		s.contribute(v, 1)
+		at := travel{owner: int32(m.Slots)}
+		if u := m.producer[v]; u >= 0 {
+			at.owner = s.slot[u]
+		}
+		for _, u := range m.Readers(v) {
+			at.readers |= 1 << s.slot[u]
+		}
+		at.need = s.needOf(v, at.readers)
+		s.contribute(v, &at, 1)
+		s.travel[v] = at
 	}
+	s.Begin()
 }
 
-// needs computes the slots that need a value from outside.
-func (s *State) needs(v int32) uint64 {
-	m := s.m
-	var need uint64
-	for t, n := range s.uses[int(v)*m.Slots : (int(v)+1)*m.Slots] {
-		if n > 0 {
-			need |= 1 << t
-		}
+// needOf is the slots that need a value from outside, of those that read it.
+func (s *State) needOf(v int32, readers uint64) uint64 {
+	if u := s.m.producer[v]; u >= 0 {
+		return readers &^ (1<<s.slot[u] | s.copies[u])
 	}
-	if u := m.producer[v]; u >= 0 {
-		need &^= 1<<s.slot[u] | s.copies[u]
-	}
-	return need
+	return readers
 }
 
 func (s *State) addCost(u, t int32) {
@@ -136,15 +204,13 @@ func (s *State) dropCost(u, t int32) {
 	}
 }
 
-// contribute adds (sign 1) or takes away (-1) all that a value adds to lengths, loads and dependences.
-func (s *State) contribute(v int32, sign ir.Time) {
+// contribute adds (sign 1) or takes away (-1) all that a value adds to lengths, loads and dependences where it is
+// made and needed as at says; it fills in at.goals.
+func (s *State) contribute(v int32, at *travel, sign ir.Time) {
 	m := s.m
-	need := s.need[v]
-	owner, home := int32(m.Slots), m.source
+	need, owner, home := at.need, at.owner, m.source
 	uploads := need
-	var goals uint64
-	if u := m.producer[v]; u >= 0 {
-		owner = s.slot[u]
+	if owner < int32(m.Slots) {
 		s.touch(owner)
 		home = m.slotDev[owner]
 		q := m.slotProc[owner]
@@ -168,35 +234,35 @@ func (s *State) contribute(v int32, sign ir.Time) {
 		s.length[t] += sign * m.upload(v, q)
 		rest &^= m.procMask[q]
 	}
+	at.goals = 0
 	if home < 0 {
 		return
 	}
-	for rest := need &^ m.devMask[home]; rest != 0; rest &= rest - 1 {
+	var goals uint64
+	for rest := need &^ m.devMask[home]; rest != 0; {
 		t := bits.TrailingZeros64(rest)
-		s.remote[t] += int32(sign)
-		goals |= 1 << m.slotDev[t]
+		d := m.slotDev[t]
+		goals |= 1 << d
+		for on := rest & m.devMask[d]; on != 0; on &= on - 1 {
+			s.remote[bits.TrailingZeros64(on)] += int32(sign)
+		}
+		rest &^= m.devMask[d]
 	}
 	if m.output[v] && m.sink >= 0 && m.sink != home {
 		goals |= 1 << m.sink
 	}
+	at.goals = goals
 	if goals == 0 {
 		return
 	}
-	list := s.cross[owner]
-	i, _ := slices.BinarySearch(list, v)
-	if sign > 0 {
-		s.goals[v] = goals
-		s.cross[owner] = slices.Insert(list, i, v)
-	} else {
-		s.cross[owner] = slices.Delete(list, i, i+1)
-	}
+	s.cross[owner].flip(v)
 	for rest := goals; rest != 0; rest &= rest - 1 {
 		r := s.route(v, home, int32(bits.TrailingZeros64(rest)))
 		if r.none {
 			s.noRoute += int(sign)
 		}
-		for _, l := range r.links {
-			s.busy[m.channel[l]] += sign * m.Problem.Platform.Links[l].Busy(m.bytes[v])
+		for i := range r.hops {
+			s.busy[r.hops[i].channel] += sign * r.hops[i].busy
 		}
 	}
 }
@@ -205,16 +271,187 @@ func (s *State) contribute(v int32, sign ir.Time) {
 func (s *State) route(v, from, to int32) *route {
 	devices := len(s.m.devMask)
 	kind := s.m.sizeKind[v]
-	if s.routeOf[kind] == nil {
-		s.routeOf[kind] = make([]int32, devices*devices)
+	row := s.routeOf[kind]
+	if row == nil {
+		row = make([]int32, devices*devices)
+		s.routeOf[kind] = row
 	}
-	at := &s.routeOf[kind][int(from)*devices+int(to)]
+	at := &row[int(from)*devices+int(to)]
 	if *at == 0 {
-		links := s.slowRoute.Find(ir.DeviceID(from), ir.DeviceID(to), s.m.bytes[v])
-		s.routes = append(s.routes, route{links, links == nil})
+		size := s.m.bytes[v]
+		links := s.findRoute.Find(ir.DeviceID(from), ir.DeviceID(to), size)
+		r := route{none: links == nil}
+		for _, l := range links {
+			link := &s.m.Problem.Platform.Links[l]
+			r.hops = append(r.hops, hop{int32(s.m.channel[l]), link.Busy(size), link.Latency})
+		}
+		s.routes = append(s.routes, r)
 		*at = int32(len(s.routes))
 	}
 	return &s.routes[*at-1]
+}
+
+// Begin makes the present assignment the one that Rollback returns to.
+func (s *State) Begin() {
+	s.journal = s.journal[:0]
+	s.dirty = false
+}
+
+// change is called before anything changes.
+func (s *State) change() {
+	if !s.dirty {
+		s.dirty = true
+		s.saved.copyFrom(&s.slotTables)
+		s.memory.save()
+	}
+}
+
+// Rollback takes back everything since Begin.
+func (s *State) Rollback() {
+	if !s.dirty {
+		return
+	}
+	for i := len(s.journal) - 1; i >= 0; i-- {
+		switch e := &s.journal[i]; e.kind {
+		case slotChanged:
+			s.slot[e.index] = e.old.owner
+		case copiesChanged:
+			s.copies[e.index] = e.old.need
+		case usesChanged:
+			s.uses[e.index] = e.old.owner
+		default:
+			at := &s.travel[e.index]
+			if at.goals != 0 {
+				s.cross[at.owner].flip(e.index)
+			}
+			if e.old.goals != 0 {
+				s.cross[e.old.owner].flip(e.index)
+			}
+			*at = e.old
+		}
+	}
+	s.slotTables.copyFrom(&s.saved)
+	s.memory.restore()
+	s.Begin()
+}
+
+// use changes how many units of a slot read a value; the value must be settled afterwards.
+func (s *State) use(v, slot, by int32) {
+	i := int(v)*s.m.Slots + int(slot)
+	s.journal = append(s.journal, entry{kind: usesChanged, index: int32(i), old: travel{owner: s.uses[i]}})
+	s.uses[i] += by
+	if s.touched[v] != s.turn {
+		s.touched[v] = s.turn
+		s.list = append(s.list, v)
+	}
+}
+
+// settle brings the values in list up to date with slot, copies and uses.
+func (s *State) settle() {
+	m := s.m
+	for _, v := range s.list {
+		old := &s.travel[v]
+		now := travel{owner: old.owner}
+		if u := m.producer[v]; u >= 0 {
+			now.owner = s.slot[u]
+		}
+		for t, n := range s.uses[int(v)*m.Slots : (int(v)+1)*m.Slots] {
+			if n > 0 {
+				now.readers |= 1 << t
+			}
+		}
+		now.need = s.needOf(v, now.readers)
+		if now.owner == old.owner && now.need == old.need {
+			continue
+		}
+		s.journal = append(s.journal, entry{kind: travelChanged, index: v, old: *old})
+		goals := old.goals
+		s.contribute(v, old, -1)
+		old.goals = goals
+		s.contribute(v, &now, 1)
+		*old = now
+	}
+	s.list = s.list[:0]
+}
+
+// Move gives a unit to another slot. A replica that the slot has of it becomes the original.
+func (s *State) Move(u, to int32) { s.MoveSet([]int32{u}, to) }
+
+// MoveSet gives units to a slot.
+func (s *State) MoveSet(set []int32, to int32) {
+	s.change()
+	s.turn++
+	m := s.m
+	for _, u := range set {
+		from := s.slot[u]
+		if from == to {
+			continue
+		}
+		if s.copies[u]&(1<<to) != 0 {
+			s.copy(u, to, -1)
+		}
+		s.dropCost(u, from)
+		s.addCost(u, to)
+		s.journal = append(s.journal, entry{kind: slotChanged, index: u, old: travel{owner: from}})
+		s.slot[u] = to
+		for _, v := range m.outs.row(u) {
+			if s.touched[v] != s.turn {
+				s.touched[v] = s.turn
+				s.list = append(s.list, v)
+			}
+		}
+		for _, v := range m.ins.row(u) {
+			s.use(v, from, -1)
+			s.use(v, to, 1)
+		}
+		if s.units[from]--; s.units[from] == 0 {
+			s.used &^= 1 << from
+			s.stray += int(s.extra[from])
+		}
+		if s.units[to]++; s.units[to] == 1 {
+			s.used |= 1 << to
+			s.stray -= int(s.extra[to])
+		}
+	}
+	s.settle()
+}
+
+// Copy adds a replica of a unit to a slot that does not own it, or takes it away.
+func (s *State) Copy(u, slot int32, add bool) {
+	if s.slot[u] == slot || add == (s.copies[u]&(1<<slot) != 0) {
+		diag.Bugf("replica of unit %d in slot %d", u, slot)
+	}
+	s.change()
+	s.turn++
+	if add {
+		s.copy(u, slot, 1)
+	} else {
+		s.copy(u, slot, -1)
+	}
+	s.settle()
+}
+
+// copy changes a replica without settling its values.
+func (s *State) copy(u, slot, by int32) {
+	s.journal = append(s.journal, entry{kind: copiesChanged, index: u, old: travel{need: s.copies[u]}})
+	s.copies[u] ^= 1 << slot
+	if by > 0 {
+		s.addCost(u, slot)
+	} else {
+		s.dropCost(u, slot)
+	}
+	if s.extra[slot] += by; s.units[slot] == 0 {
+		s.stray += int(by)
+	}
+	for _, v := range s.m.outs.row(u) {
+		if s.touched[v] != s.turn {
+			s.touched[v] = s.turn
+			s.list = append(s.list, v)
+		}
+	}
+	for _, v := range s.m.ins.row(u) {
+		s.use(v, slot, by)
+	}
 }
 
 // Model is what the State is a State of.
@@ -229,6 +466,15 @@ func (s *State) Slots() []int32 { return s.slot }
 // Copies is the set of slots that hold a replica of a unit.
 func (s *State) Copies(u int32) uint64 { return s.copies[u] }
 
+// Replicas is the number of replicas in all slots.
+func (s *State) Replicas() int {
+	n := 0
+	for _, k := range s.extra {
+		n += int(k)
+	}
+	return n
+}
+
 // Used is the set of slots that own something.
 func (s *State) Used() uint64 { return s.used }
 
@@ -236,115 +482,19 @@ func (s *State) Used() uint64 { return s.used }
 func (s *State) Count(slot int) int { return int(s.units[slot]) }
 
 // Need is the set of slots that need a value from outside.
-func (s *State) Need(v int32) uint64 { return s.need[v] }
-
-// Move gives a unit to another slot. A replica that the slot has of it becomes the original.
-func (s *State) Move(u, to int32) {
-	from := s.slot[u]
-	if from == to {
-		return
-	}
-	m := s.m
-	if s.copies[u]&(1<<to) != 0 {
-		s.Copy(u, to, false)
-	}
-	s.dropCost(u, from)
-	s.addCost(u, to)
-	for _, v := range m.outs.row(u) {
-		s.contribute(v, -1)
-		need := s.need[v] &^ (1 << to)
-		if s.uses[int(v)*m.Slots+int(from)] > 0 {
-			need |= 1 << from
-		}
-		s.need[v] = need
-	}
-	s.slot[u] = to
-	for _, v := range m.outs.row(u) {
-		s.contribute(v, 1)
-	}
-	for _, v := range m.ins.row(u) {
-		s.read(v, from, -1, to)
-	}
-	if s.units[from]--; s.units[from] == 0 {
-		s.used &^= 1 << from
-		s.stray += int(s.extra[from])
-	}
-	if s.units[to]++; s.units[to] == 1 {
-		s.used |= 1 << to
-		s.stray -= int(s.extra[to])
-	}
-}
-
-// read changes how many units of a slot read a value; to >= 0 is a slot that gets the reader instead.
-func (s *State) read(v, slot int32, by int32, to int32) {
-	m := s.m
-	row := s.uses[int(v)*m.Slots : (int(v)+1)*m.Slots]
-	var held uint64
-	if u := m.producer[v]; u >= 0 {
-		held = 1<<s.slot[u] | s.copies[u]
-	}
-	need := s.need[v]
-	row[slot] += by
-	if row[slot] == 0 {
-		need &^= 1 << slot
-	} else {
-		need |= 1 << slot
-	}
-	if to >= 0 {
-		row[to]++
-		need |= 1 << to
-	}
-	need &^= held
-	if need != s.need[v] {
-		s.contribute(v, -1)
-		s.need[v] = need
-		s.contribute(v, 1)
-	}
-}
-
-// Copy adds a replica of a unit to a slot that does not own it, or takes it away.
-func (s *State) Copy(u, slot int32, add bool) {
-	m := s.m
-	if s.slot[u] == slot || add == (s.copies[u]&(1<<slot) != 0) {
-		diag.Bugf("replica of unit %d in slot %d", u, slot)
-	}
-	s.copies[u] ^= 1 << slot
-	by := int32(1)
-	if add {
-		s.addCost(u, slot)
-	} else {
-		s.dropCost(u, slot)
-		by = -1
-	}
-	if s.extra[slot] += by; s.units[slot] == 0 {
-		s.stray += int(by)
-	}
-	for _, v := range m.outs.row(u) {
-		need := s.need[v]
-		if add {
-			need &^= 1 << slot
-		} else if s.uses[int(v)*m.Slots+int(slot)] > 0 {
-			need |= 1 << slot
-		}
-		if need != s.need[v] {
-			s.contribute(v, -1)
-			s.need[v] = need
-			s.contribute(v, 1)
-		}
-	}
-	for _, v := range m.ins.row(u) {
-		s.read(v, slot, by, -1)
-	}
-}
+func (s *State) Need(v int32) uint64 { return s.travel[v].need }
 
 // Load is the sum of the run times of a processor.
 func (s *State) Load(q int) ir.Time {
 	var t ir.Time
 	for rest := s.m.procMask[q] & s.used; rest != 0; rest &= rest - 1 {
-		t += s.length[bits.TrailingZeros64(rest)] + s.m.Problem.Platform.Processors[q].Launch
+		t += s.Length(bits.TrailingZeros64(rest))
 	}
 	return t
 }
+
+// ChannelLoad is the sum of the times of all transfers over a channel.
+func (s *State) ChannelLoad(c int) ir.Time { return s.busy[c] }
 
 // Bottleneck is the largest load of a processor or channel.
 func (s *State) Bottleneck() ir.Time {
@@ -361,6 +511,9 @@ func (s *State) Bottleneck() ir.Time {
 // Sound says whether every unit is on a processor that supports it, every value
 // can travel, and no replica stands alone. Cycles are Acyclic's and Simulate's to find.
 func (s *State) Sound() bool { return s.unsup == 0 && s.noRoute == 0 && s.stray == 0 }
+
+// Stray says whether a slot that owns nothing holds replicas.
+func (s *State) Stray() bool { return s.stray > 0 }
 
 // Acyclic says whether sub-models, with the order of each processor, form a DAG.
 func (s *State) Acyclic() bool {
@@ -384,9 +537,7 @@ func (s *State) Acyclic() bool {
 func (s *State) Pred(slot int) uint64 { return s.pred[slot] }
 
 // Length is how long a slot's run takes, launch included.
-func (s *State) Length(slot int) ir.Time {
-	return s.length[slot] + s.m.Problem.Platform.Processors[s.m.slotProc[slot]].Launch
-}
+func (s *State) Length(slot int) ir.Time { return s.length[slot] + s.m.launch[slot] }
 
 // Plan is the plan that the State holds: sub-models in the order of slots, without numbers.
 func (s *State) Plan(objective ir.Objective) *ir.Plan {
@@ -396,7 +547,7 @@ func (s *State) Plan(objective ir.Objective) *ir.Plan {
 	for t := range m.Slots {
 		if s.units[t] > 0 {
 			index[t] = len(plan.Submodels)
-			plan.Submodels = append(plan.Submodels, ir.Submodel{Processor: ir.ProcID(m.slotProc[t])})
+			plan.Submodels = append(plan.Submodels, ir.Submodel{Processor: ir.ProcID(m.slotProc[t]), Nodes: make([]ir.NodeID, 0, s.units[t])})
 		}
 	}
 	for n := range ir.NodeID(len(m.UnitOf)) {
@@ -409,4 +560,21 @@ func (s *State) Plan(objective ir.Objective) *ir.Plan {
 		}
 	}
 	return plan
+}
+
+// SaveCopies is a copy of the replicas of all units, nil if there are none.
+func (s *State) SaveCopies() []uint64 {
+	if s.Replicas() == 0 {
+		return nil
+	}
+	return slices.Clone(s.copies)
+}
+
+// AddCopies gives units the replicas that SaveCopies returned.
+func (s *State) AddCopies(copies []uint64) {
+	for u, mask := range copies {
+		for rest := mask &^ s.copies[u] &^ (1 << s.slot[u]); rest != 0; rest &= rest - 1 {
+			s.Copy(int32(u), int32(bits.TrailingZeros64(rest)), true)
+		}
+	}
 }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/passes/bench/gen"
 	"github.com/dnnsplit/dnnsplit/passes/sched"
@@ -47,6 +49,26 @@ func TestStateAgreesWithEvaluate(t *testing.T) {
 		}
 		s := sched.NewState(m, at)
 		for range 60 {
+			if r.IntN(2) == 0 { // a move that is taken back leaves no trace
+				s.Begin()
+				latency, ok := s.Simulate(ir.MaxTime)
+				before, load := s.Plan(ir.Latency), s.Bottleneck()
+				for range 1 + r.IntN(3) {
+					set := make([]int32, 0, 4)
+					for range 1 + r.IntN(3) {
+						set = append(set, int32(r.IntN(units)))
+					}
+					s.MoveSet(set, int32(r.IntN(m.Slots)))
+					if r.IntN(2) == 0 {
+						s.Fits()
+					}
+				}
+				s.Rollback()
+				again, okAgain := s.Simulate(ir.MaxTime)
+				if again != latency || ok != okAgain || s.Bottleneck() != load || !cmp.Equal(before, s.Plan(ir.Latency)) {
+					t.Fatalf("seed %d: Rollback does not lead back", seed)
+				}
+			}
 			u := int32(r.IntN(units))
 			to := int32(r.IntN(m.Slots))
 			if m.Replicable(u) && r.IntN(3) == 0 && s.Slot(u) != to {
