@@ -20,9 +20,8 @@ type externalFile struct {
 }
 
 type slot struct {
-	tensor *onnxpb.TensorProto
-	off    int64
-	gen    content
+	off int64
+	gen content
 }
 
 func (f externalFile) write(w io.Writer) error {
@@ -86,7 +85,7 @@ func (m *Model) External(o External) {
 			}
 			f := &m.files[len(m.files)-1]
 			at = place{len(m.files) - 1, (f.size + align - 1) / align * align}
-			f.slots = append(f.slots, slot{t, at.off, c})
+			f.slots = append(f.slots, slot{at.off, c})
 			f.size = at.off + c.size
 			seen[key] = at
 		}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	ort "github.com/yalue/onnxruntime_go"
@@ -370,4 +371,55 @@ func TestRandomRuns(t *testing.T) {
 		}
 	}
 	t.Logf("%d outputs of %d models hardly depend on the inputs", weak, n)
+}
+
+// TestGPTCache decodes six tokens at once, and four and then two with the cache
+// of the first four: the last two logits agree.
+func TestGPTCache(t *testing.T) {
+	engine(t)
+	m := GPT(TextConfig{Seed: 1, Layers: 2, Hidden: 32, Heads: 4, Vocab: 50, Positions: 16})
+	path := filepath.Join(t.TempDir(), "gpt.onnx")
+	if err := m.WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	step := func(past, seq int64, cache map[string]any, tokens []byte) map[string]any {
+		t.Helper()
+		in, err := m.Inputs(1, map[string]int64{"past": past, "seq": seq})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range in {
+			if in[i].Name == "input_ids" {
+				in[i].Data = tokens
+			}
+			if v, ok := cache[in[i].Name]; ok {
+				in[i].Data = nil
+				for _, x := range v.([]float64) {
+					in[i].Data = binary.LittleEndian.AppendUint32(in[i].Data, math.Float32bits(float32(x)))
+				}
+			}
+		}
+		out, err := runFile(path, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out[0]
+	}
+	var tokens []byte
+	for _, id := range []uint64{7, 31, 4, 49, 0, 12} {
+		tokens = binary.LittleEndian.AppendUint64(tokens, id)
+	}
+	whole := step(0, 6, nil, tokens)["logits"].([]float64)
+	first := step(0, 4, nil, tokens[:32])
+	cache := map[string]any{}
+	for name, v := range first {
+		cache["past"+strings.TrimPrefix(name, "present")] = v
+	}
+	second := step(4, 2, cache, tokens[32:])["logits"].([]float64)
+	if d := distance(whole[4*50:], second); d > 1e-5 {
+		t.Errorf("logits with a cache differ from those without by %v", d)
+	}
+	if d := distance(whole[:4*50], first["logits"].([]float64)); d > 1e-5 {
+		t.Errorf("logits of the first four tokens depend on later ones: %v", d)
+	}
 }

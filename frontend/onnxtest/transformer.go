@@ -194,7 +194,7 @@ func BERT(c TextConfig) *Model {
 	for i := range c.Layers {
 		x = t.encoderLayer(fmt.Sprintf("layer.%d", i), x, bias)
 	}
-	last := g.identityOf(x, "last_hidden_state")
+	last := g.rename(x, "last_hidden_state")
 	first := g.Op("Gather", []string{last, g.Store(Int64s("pooler.first", []int64{0}))}, Name("pooler/Gather"), Int("axis", 1))
 	t.tokens = 1
 	pooled := g.Op("Tanh", []string{t.linear("pooler", first, c.Hidden, c.Hidden)}, Name("pooler/Tanh"), Outs("pooler_output"))
@@ -203,8 +203,8 @@ func BERT(c TextConfig) *Model {
 	return m
 }
 
-// identityOf renames the value x, the output of the last node, without a node.
-func (g *Graph) identityOf(x, name string) string {
+// rename renames the value x, the output of the last node, without a node.
+func (g *Graph) rename(x, name string) string {
 	last := g.pb.Node[len(g.pb.Node)-1]
 	if last.Output[0] != x {
 		diag.Bugf("value %s is not the last node's", x)
