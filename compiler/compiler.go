@@ -13,6 +13,7 @@ import (
 	"regexp"
 
 	"github.com/dnnsplit/dnnsplit/backend"
+	"github.com/dnnsplit/dnnsplit/backend/report"
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/frontend"
@@ -241,6 +242,11 @@ func (r *Result) emit() error {
 		return err
 	}
 	r.Bundle.Manifest.Notes = append(r.Bundle.Manifest.Notes, r.Notes...)
+	trace, err := report.Trace(r.Lowered, r.Placement)
+	if err != nil {
+		return err
+	}
+	r.Bundle.AddFile("trace.json", trace)
 	return nil
 }
 
