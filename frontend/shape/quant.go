@@ -61,21 +61,3 @@ func qLinearPairwise(c *call) {
 	dims, ok := c.broadcastInputs(0, 3)
 	c.set(0, shaped(c.elem(0), dims, ok))
 }
-
-// qLinearGlobalPool reduces the spatial axes; channels may stand last.
-func qLinearGlobalPool(c *call) {
-	x := c.input(0)
-	if !x.ranked || len(x.dims) < 2 {
-		c.set(0, unranked(x.elem))
-		return
-	}
-	dims := append([]*expr(nil), x.dims...)
-	from, to := 2, len(dims)
-	if c.attrInt("channels_last", 0) != 0 {
-		from, to = 1, len(dims)-1
-	}
-	for i := from; i < to; i++ {
-		dims[i] = c.num(1)
-	}
-	c.set(0, tensor(x.elem, dims...))
-}
