@@ -16,6 +16,7 @@ func table() []pass {
 		{name: "bounds", run: bounds},
 		{name: "singles", run: singles},
 		{name: "baselines", run: baselines},
+		{name: "fit", run: fit, skip: func(j *job) bool { return !j.nothing() }},
 		{name: "search", run: search, skip: (*job).settled},
 		{name: "merge", run: merge, skip: (*job).nothing},
 		{name: "auto", run: auto, skip: func(j *job) bool { return !j.o.Auto || j.nothing() }},
@@ -30,6 +31,8 @@ var constraints = []constraint{
 	{"bounds", "search", "the search stops at a plan that meets the bound"},
 	{"singles", "search", "the whole graph on one processor is a start, and never to be exceeded"},
 	{"baselines", "search", "baselines are starts, too, and never to be exceeded"},
+	{"baselines", "fit", "tight memory matters only where nothing has fitted yet"},
+	{"fit", "search", "a search needs a feasible start"},
 	{"search", "merge", "merging looks at the final plan"},
 	{"merge", "auto", "the gain of more sub-models is over the final plan"},
 }
