@@ -236,6 +236,7 @@ func (in *inferrer) node(s *Scope, n *onnxpb.NodeProto, declared map[string]*onn
 	} else if entry := in.ops.find(n.GetDomain(), n.GetOpType()); entry != nil {
 		c.since = entry.sinceAt(s.Opset(n.GetDomain()))
 		c.opset = s.Opset(n.GetDomain())
+		c.checkRequired()
 		entry.infer(c)
 	} else {
 		first := ""
