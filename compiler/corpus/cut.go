@@ -24,13 +24,17 @@ type Cut string
 
 const (
 	// Shatter puts each node on a random processor of three, without a limit on
-	// sub-models: neighbours in the order that stay together are one sub-model.
+	// sub-models: neighbours in the order that stay together are one sub-model. Of
+	// more than shatterMost nodes, neighbours share a draw, so that the files stay few.
 	Shatter Cut = "shatter"
 	// Thirds cuts the order of the nodes into three runs of about equal weight.
 	Thirds Cut = "thirds"
 	// Whole keeps the model in one sub-model.
 	Whole Cut = "whole"
 )
+
+// shatterMost bounds the sub-models that Shatter makes: each is a file or two.
+const shatterMost = 2000
 
 // CutResult is a bundle that was cut by force.
 type CutResult struct {
@@ -110,8 +114,12 @@ func planFor(p *ir.Problem, cut Cut, seed uint64) *ir.Plan {
 	case Shatter:
 		rng := rand.New(rand.NewPCG(seed, 0))
 		plan := &ir.Plan{}
+		run := p.Graph.NumNodes()/shatterMost + 1
+		var proc ir.ProcID
 		for n := range p.Graph.NumNodes() {
-			proc := ir.ProcID(rng.IntN(len(p.Platform.Processors)))
+			if n%run == 0 {
+				proc = ir.ProcID(rng.IntN(len(p.Platform.Processors)))
+			}
 			if last := len(plan.Submodels) - 1; last >= 0 && plan.Submodels[last].Processor == proc {
 				plan.Submodels[last].Nodes = append(plan.Submodels[last].Nodes, ir.NodeID(n))
 				continue

@@ -5,15 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/dnnsplit/dnnsplit/compiler"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 )
-
-// slack is the part of its memory, one in so many, that a device of a tight fleet
-// has beyond what a known plan needs. k-1 of k equal devices then hold at most
-// (k-1)/k · 11/10 of the weights, less than all for k up to 10.
-const slack = 10
 
 // tightFleet writes a fleet of k unequal devices whose memory little more than
 // holds a cut of the model into k runs of its nodes, so that fewer devices cannot
@@ -35,39 +31,74 @@ func tightFleet(ctx context.Context, o compiler.Options, work string, k int) (st
 	p := in.Lowered.Problem
 	plan := prefixes(p, k)
 	need := ir.MeasureMemory(p, plan, ir.Connect(p.Graph, plan))
+	// What all devices have beyond their part is less than the least part, so that
+	// none can be left out as long as parts stay together.
+	least := slices.Min(need.Processors)
 	for i := range limits {
-		limits[i] = need.Processors[i] + need.Processors[i]/slack + 1
+		limits[i] = need.Processors[i] + least/int64(2*k) + 1
 	}
 	return dir, writeFleet(dir, limits)
 }
 
-// prefixes cuts the node order into k runs of about equal weight; a node counts
-// for its weights and, so that models without weights are cut too, for its outputs.
+// prefixes cuts the node order into k runs, the lightest of them as heavy as can
+// be. A node counts for its weights and, so that models without weights are cut
+// too, for its outputs. There are fewer runs than k only if there are fewer nodes.
 func prefixes(p *ir.Problem, k int) *ir.Plan {
 	g := p.Graph
 	load := make([]int64, g.NumNodes())
 	var total int64
+	held := make([]bool, g.NumWeights())
 	for n := range load {
 		for _, w := range g.Weights(ir.NodeID(n)) {
-			load[n] += g.WeightBytes(w)
+			if !held[w] {
+				held[w] = true
+				load[n] += g.WeightBytes(w)
+			}
 		}
 		for _, v := range g.Outputs(ir.NodeID(n)) {
 			load[n] += g.Bytes(v)/64 + 1
 		}
 		total += load[n]
 	}
-	plan := &ir.Plan{}
-	var sum int64
-	for n := range load {
-		at := min(int(sum*int64(k)/max(total, 1)), k-1)
-		for len(plan.Submodels) == 0 || (int(plan.Submodels[len(plan.Submodels)-1].Processor) < at) {
-			plan.Submodels = append(plan.Submodels, ir.Submodel{Processor: ir.ProcID(at)})
+	k = min(k, len(load))
+	// The largest least run for which k runs come out, by bisection.
+	lo, hi := int64(0), total/int64(max(k, 1))
+	for lo < hi {
+		mid := hi - (hi-lo)/2
+		if len(runs(load, mid, k)) >= k {
+			lo = mid
+		} else {
+			hi = mid - 1
 		}
-		last := &plan.Submodels[len(plan.Submodels)-1]
-		last.Nodes = append(last.Nodes, ir.NodeID(n))
-		sum += load[n]
+	}
+	plan := &ir.Plan{}
+	from := 0
+	for q, end := range runs(load, lo, k) {
+		s := ir.Submodel{Processor: ir.ProcID(q)}
+		for ; from < end; from++ {
+			s.Nodes = append(s.Nodes, ir.NodeID(from))
+		}
+		plan.Submodels = append(plan.Submodels, s)
 	}
 	return plan
+}
+
+// runs ends a run as soon as it weighs least; there are at most k, and the last
+// one takes the rest.
+func runs(load []int64, least int64, k int) []int {
+	var ends []int
+	var sum int64
+	for n, l := range load {
+		sum += l
+		if sum >= least && len(ends) < k {
+			ends = append(ends, n+1)
+			sum = 0
+		}
+	}
+	if len(ends) > 0 {
+		ends[len(ends)-1] = len(load)
+	}
+	return ends
 }
 
 func writeFleet(dir string, limits []int64) error {

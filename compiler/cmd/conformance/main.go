@@ -49,7 +49,14 @@ func run(ctx context.Context) error {
 	only := flag.String("only", "", "regular expression: only models whose path matches")
 	seed := flag.Uint64("seed", 1, "of the random cut")
 	verbose := flag.Bool("v", false, "print every outcome")
+	hostileDir, one := hostileFlags()
 	flag.Parse()
+	switch {
+	case *one != "":
+		return cutOne(ctx, *one)
+	case *hostileDir != "":
+		return hostile(ctx, *hostileDir, *verbose)
+	}
 	match, err := regexp.Compile(*only)
 	if err != nil {
 		return err
