@@ -45,7 +45,7 @@ func TestSplitArchitectures(t *testing.T) {
 	requireORT(t)
 	for _, name := range []string{
 		"squeezenet1_1", "googlenet", "resnet50", "densenet121", "inception_v3", "mobilenet_v2",
-		"alexnet", "vgg16", "bert", "gpt", "three_towers",
+		"alexnet", "vgg16", "bert_base", "gpt2", "three_towers",
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := write(t, name)
