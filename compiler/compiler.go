@@ -103,12 +103,12 @@ func lower(ctx context.Context, o Options) (r *Result, err error) {
 // load opens the model and analyses it.
 func load(ctx context.Context, o *Options) (*frontend.Analysis, error) {
 	o.progress("read", -1, "")
-	m, err := onnxfile.Open(ctx, o.Model, onnxfile.Options{})
+	m, err := onnxfile.Open(ctx, o.Model, onnxfile.Options{MaxDepth: o.MaxDepth, MaxNodes: o.MaxNodes, MaxBytes: o.MaxStructureBytes})
 	if err != nil {
 		return nil, err
 	}
 	o.progress("shapes", -1, "")
-	fo := frontend.Options{Shape: o.bindings(m)}
+	fo := frontend.Options{Shape: o.bindings(m), MaxNodes: o.MaxNodes}
 	if o.KeepFunctions {
 		fo.Inline = frontend.InlineNever
 	}

@@ -29,6 +29,12 @@ type Options struct {
 	Same    []string // patterns; the nodes that match one share a processor
 	Reuse   string   // manifest of an earlier bundle whose placement is kept
 
+	// What a file may cost to read; 0: the defaults of the reader, which take any
+	// real model. They guard against files made to exhaust the machine.
+	MaxDepth          int   // graphs nested in graphs (default 64, at most 1000)
+	MaxNodes          int   // nodes, nested ones included (default 10 million), and after inlining (default a million)
+	MaxStructureBytes int64 // of memory for all but the contents of tensors (default 2 GiB)
+
 	TimeLimit time.Duration // 0: the search ends at deterministic points only
 	Seed      uint64
 	Workers   int // goroutines of the search; 0: one a core. Never changes the result

@@ -77,7 +77,7 @@ func (a *Analysis) inline(m *onnxfile.Model, calls map[int32]bool, maxNodes int)
 		nodes = append(nodes, body...)
 		done++
 		if len(nodes) > maxNodes {
-			return nil, nil, &diag.Error{File: a.File, Msg: fmt.Sprintf("its functions expand to more than %d nodes; use --inline never", maxNodes)}
+			return nil, nil, &diag.Error{File: a.File, Msg: fmt.Sprintf("its functions expand to more than %d nodes: keep them with --inline never, or raise --max-nodes", maxNodes)}
 		}
 	}
 	if done == 0 {

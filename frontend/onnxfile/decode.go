@@ -53,7 +53,7 @@ func (l limit) Error() string { return string(l) }
 // charge adds decoded bytes to the budget.
 func (d *decoder) charge(cost int64) error {
 	if d.cost += cost; d.cost > d.o.MaxBytes {
-		return limit(fmt.Sprintf("the structure of the model, without the contents of its tensors, takes more than %d bytes of memory", d.o.MaxBytes))
+		return limit(fmt.Sprintf("the structure of the model, without the contents of its tensors, takes more than %d bytes of memory (--max-structure raises the limit)", d.o.MaxBytes))
 	}
 	return nil
 }
@@ -249,7 +249,7 @@ func (d *decoder) fields(s *schema, pos, end int64, f func(span) error) error {
 
 func (d *decoder) graph(pos, end int64, p *onnxpb.GraphProto, depth int) error {
 	if depth > d.o.MaxDepth {
-		return fmt.Errorf("graphs are nested more than %d deep", d.o.MaxDepth)
+		return fmt.Errorf("graphs are nested more than %d deep (--max-depth raises the limit)", d.o.MaxDepth)
 	}
 	if err := d.charge(messageCost); err != nil {
 		return err

@@ -79,7 +79,7 @@ const (
 func (d *decoder) nodeIn(list *[]*onnxpb.NodeProto, f span, depth int) error {
 	d.nodes++
 	if d.nodes > d.o.MaxNodes {
-		return limit(fmt.Sprintf("the model has more than %d nodes", d.o.MaxNodes))
+		return limit(fmt.Sprintf("the model has more than %d nodes (--max-nodes raises the limit)", d.o.MaxNodes))
 	}
 	if d.nodes%1024 == 0 {
 		if err := d.ctx.Err(); err != nil {

@@ -14,14 +14,14 @@ import (
 // Options bound what a file may cost to read. The zero value means the defaults.
 type Options struct {
 	InlineBytes int64 // contents of tensors up to this size are decoded (default 1 KiB); negative: none
-	MaxDepth    int   // nesting of graphs in graphs (default 64)
+	MaxDepth    int   // nesting of graphs in graphs (default 64, at most 1000)
 	MaxNodes    int   // nodes, nested graphs and functions included (default 10 million)
 	MaxBytes    int64 // decoded structure without tensor contents (default 2 GiB)
 }
 
 func (o Options) withDefaults() Options {
 	o.InlineBytes = cmp.Or(o.InlineBytes, 1<<10)
-	o.MaxDepth = cmp.Or(o.MaxDepth, 64)
+	o.MaxDepth = min(cmp.Or(o.MaxDepth, 64), 1000)
 	o.MaxNodes = cmp.Or(o.MaxNodes, 10_000_000)
 	o.MaxBytes = cmp.Or(o.MaxBytes, 2<<30)
 	return o
