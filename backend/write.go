@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -42,11 +43,24 @@ type WriteOptions struct {
 // entered in b.Manifest.
 //
 // Files are written side by side, through buffers of a fixed size.
-func (b *Bundle) Write(ctx context.Context, dir string, o WriteOptions) (err error) {
-	if o.files == nil {
-		o.files = diskFiles{}
+func (b *Bundle) Write(ctx context.Context, dir string, o WriteOptions) error {
+	w := &writing{o: o, what: "bundle", sources: []string{b.source}, ours: bundleFiles}
+	var m *Manifest
+	err := w.put(ctx, dir, func(ctx context.Context) (err error) {
+		m, err = w.fill(ctx, b)
+		return err
+	})
+	if err == nil {
+		b.Manifest = m
 	}
-	w := &writing{b: b, o: o}
+	return err
+}
+
+// put makes the folder: fill writes what it holds into the temporary one.
+func (w *writing) put(ctx context.Context, dir string, fill func(context.Context) error) (err error) {
+	if w.o.files == nil {
+		w.o.files = diskFiles{}
+	}
 	if err := w.examine(dir); err != nil {
 		return err
 	}
@@ -65,31 +79,31 @@ func (b *Bundle) Write(ctx context.Context, dir string, o WriteOptions) (err err
 	}
 	defer func() {
 		w.release()
-		// After a swap this is the old bundle.
-		if rerr := o.files.RemoveAll(w.temp); rerr != nil && err == nil && !w.swapped {
+		// After a swap this is the old folder.
+		if rerr := w.o.files.RemoveAll(w.temp); rerr != nil && err == nil && !w.swapped {
 			err = &diag.Error{File: w.temp, Msg: "cannot remove the temporary folder", Err: rerr}
 		}
 	}()
-	m, err := w.fill(ctx)
-	if err == nil {
+	if err = fill(ctx); err == nil {
 		err = ctx.Err()
+	}
+	if err == nil {
+		err = w.swap()
 	}
 	if err != nil {
 		return w.explain(ctx, dir, err)
 	}
-	if err := w.swap(); err != nil {
-		return w.explain(ctx, dir, err)
-	}
-	b.Manifest = m
 	return nil
 }
 
-// writing is one bundle on its way to disk.
+// writing is one folder on its way to disk.
 type writing struct {
-	b       *Bundle
 	o       WriteOptions
-	target  string // absolute, links resolved
-	exists  bool   // the target is a folder that may be replaced
+	what    string                    // the folder is, in messages
+	sources []string                  // files that are read: the target must not hold them
+	ours    func(dir string) []string // the files that an earlier run wrote into a folder; nil: none did
+	target  string                    // absolute, links resolved
+	exists  bool                      // the target is a folder that may be replaced
 	temp    string
 	release func() // of the lock on temp
 	swapped bool   // temp holds what stood at the target before
@@ -105,7 +119,7 @@ func (w *writing) explain(ctx context.Context, dir string, err error) error {
 	if errors.As(err, &d) {
 		return err
 	}
-	return &diag.Error{File: dir, Msg: "cannot write the bundle", Err: err}
+	return &diag.Error{File: dir, Msg: "cannot write the " + w.what, Err: err}
 }
 
 // examine finds the target and refuses to replace what is not ours.
@@ -136,8 +150,10 @@ func (w *writing) examine(dir string) error {
 	if !info.IsDir() {
 		return fail("it exists and is no folder: choose another output")
 	}
-	if source, err := resolved(w.b.source); err == nil && within(source, w.target) {
-		return fail("the output folder would replace the folder of the model %s: choose another output", w.b.source)
+	for _, path := range w.sources {
+		if source, err := resolved(path); err == nil && within(source, w.target) {
+			return fail("the output folder would replace the folder of %s: choose another output", path)
+		}
 	}
 	w.exists = true
 	if w.o.Force {
@@ -150,16 +166,44 @@ func (w *writing) examine(dir string) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	ours := bundleFiles(w.target)
+	ours := w.ours(w.target)
 	if ours == nil {
-		return fail("the folder exists and is no bundle: choose another output, or replace it with --force")
+		return fail("the folder exists and is no %s: choose another output, or replace it with --force", w.what)
 	}
-	for _, e := range entries {
-		if !slices.Contains(ours, e.Name()) {
-			return fail("the folder holds %q, which is no part of the bundle there: move it away, choose another output, or replace all with --force", e.Name())
-		}
+	switch other, err := strange(w.target, ours); {
+	case err != nil:
+		return &diag.Error{File: dir, Msg: "cannot read the output folder", Err: err}
+	case other != "":
+		return fail("the folder holds %q, which is no part of the %s there: move it away, choose another output, or replace all with --force", other, w.what)
 	}
 	return nil
+}
+
+// strange finds something in a folder that is none of these files and no folder
+// of one; "" if there is nothing. Names are slash-separated and relative.
+func strange(dir string, files []string) (string, error) {
+	known := map[string]bool{".": true}
+	for _, f := range files {
+		for ; f != "." && f != "/"; f = path.Dir(f) {
+			known[f] = true
+		}
+	}
+	found := ""
+	err := filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(dir, name)
+		if err != nil {
+			return err
+		}
+		if rel = filepath.ToSlash(rel); !known[rel] {
+			found = rel
+			return filepath.SkipAll
+		}
+		return nil
+	})
+	return found, err
 }
 
 func resolved(path string) (string, error) {
@@ -260,27 +304,12 @@ type job struct {
 }
 
 // fill writes everything into the temporary folder and returns the complete manifest.
-func (w *writing) fill(ctx context.Context) (*Manifest, error) {
-	m := w.b.Manifest.clone()
-	jobs := w.jobs(m)
-	p := &progress{tell: w.o.Progress, began: time.Now()}
-	for _, j := range jobs {
-		p.total += j.bytes
-	}
-	// Large files first: they decide how long it takes.
-	order := make([]int, len(jobs))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(jobs[b].bytes, jobs[a].bytes) })
-	tasks := make([]func(context.Context) error, 0, len(jobs)+1)
-	tasks = append(tasks, func(ctx context.Context) (err error) {
-		m.Model.SHA256, err = hashFile(ctx, w.b.source)
+func (w *writing) fill(ctx context.Context, b *Bundle) (*Manifest, error) {
+	m := b.Manifest.clone()
+	tasks := append([]func(context.Context) error{func(ctx context.Context) (err error) {
+		m.Model.SHA256, err = hashFile(ctx, b.source)
 		return err
-	})
-	for _, i := range order {
-		tasks = append(tasks, func(ctx context.Context) error { return w.file(ctx, jobs[i], p) })
-	}
+	}}, w.tasks(w.jobs(m, b))...)
 	if err := parallel(ctx, tasks); err != nil {
 		return nil, err
 	}
@@ -298,24 +327,39 @@ func (w *writing) fill(ctx context.Context) (*Manifest, error) {
 	return m, w.o.files.SyncDir(w.temp)
 }
 
+// tasks writes the files, large ones first: they decide how long it takes.
+func (w *writing) tasks(jobs []job) []func(context.Context) error {
+	p := &progress{tell: w.o.Progress, began: time.Now()}
+	for _, j := range jobs {
+		p.total += j.bytes
+	}
+	jobs = slices.Clone(jobs)
+	slices.SortStableFunc(jobs, func(a, b job) int { return cmp.Compare(b.bytes, a.bytes) })
+	tasks := make([]func(context.Context) error, len(jobs))
+	for i, j := range jobs {
+		tasks[i] = func(ctx context.Context) error { return w.file(ctx, j, p) }
+	}
+	return tasks
+}
+
 // jobs lists the files in the manifest's order.
-func (w *writing) jobs(m *Manifest) []job {
+func (w *writing) jobs(m *Manifest, b *Bundle) []job {
 	var jobs []job
 	for i := range m.Submodels {
 		s := &m.Submodels[i]
-		draft := w.b.Models[i]
+		draft := b.Models[i]
 		jobs = append(jobs, job{s.File, draft.Size(), func(out io.Writer) error { return writeDraft(out, draft) }, func(sha string, n int64) {
 			s.SHA256, s.Bytes = sha, n
 		}})
 		if s.Data == nil {
 			continue
 		}
-		data := w.b.data[i]
+		data := b.data[i]
 		jobs = append(jobs, job{s.Data.File, data.end, func(out io.Writer) error { return writeRanges(out, data.ranges) }, func(sha string, n int64) {
 			s.Data.SHA256, s.Data.Bytes = sha, n
 		}})
 	}
-	for i, f := range w.b.extra {
+	for i, f := range b.extra {
 		jobs = append(jobs, job{f.name, int64(len(f.body)), func(out io.Writer) error {
 			_, err := out.Write(f.body)
 			return err
@@ -333,7 +377,7 @@ func writeDraft(out io.Writer, d *onnxfile.Draft) error {
 
 // file writes one file and flushes it.
 func (w *writing) file(ctx context.Context, j job, p *progress) (err error) {
-	out, err := w.o.files.Create(filepath.Join(w.temp, j.name))
+	out, err := w.o.files.Create(filepath.Join(w.temp, filepath.FromSlash(j.name)))
 	if err != nil {
 		return err
 	}

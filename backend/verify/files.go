@@ -70,25 +70,3 @@ func checkFiles(ctx context.Context, dir string, m *backend.Manifest, model stri
 	}
 	return problems, nil
 }
-
-// findModel is the source model: the file that was named, else the manifest's
-// beside the bundle, in the working directory, or in the bundle.
-func findModel(named, dir string, m *backend.Manifest) (string, error) {
-	if named != "" {
-		return named, nil
-	}
-	if m.Model.File == "" {
-		return "", &diag.Error{File: filepath.Join(dir, backend.ManifestFile), Msg: "the manifest names no model, name one with --model"}
-	}
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		abs = dir
-	}
-	tried := []string{filepath.Join(filepath.Dir(abs), m.Model.File), m.Model.File, filepath.Join(dir, m.Model.File)}
-	for _, path := range tried {
-		if st, err := os.Stat(path); err == nil && !st.IsDir() {
-			return path, nil
-		}
-	}
-	return "", &diag.Error{File: m.Model.File, Msg: "the model that was split is neither beside the bundle nor in the working directory, name it with --model"}
-}

@@ -60,7 +60,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	v := &verification{Options: o, dir: o.Bundle, manifest: m}
-	if v.model, err = findModel(o.Model, v.dir, m); err != nil {
+	if v.model, err = backend.FindModel(o.Model, v.dir, m); err != nil {
 		return nil, err
 	}
 	if v.Trials <= 0 {
