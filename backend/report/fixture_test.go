@@ -1,11 +1,18 @@
 package report
 
 import (
+	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
+	"github.com/dnnsplit/dnnsplit/backend"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/frontend/onnxfile"
+	"github.com/dnnsplit/dnnsplit/frontend/onnxpb"
 	"github.com/dnnsplit/dnnsplit/passes/sched"
+	"google.golang.org/protobuf/proto"
 )
 
 // towers are n chains of the given depth between a first and a last node, on a
@@ -95,4 +102,62 @@ func towers(t testing.TB, n, depth int) (*ir.Lowered, *ir.Placement) {
 		Single:    []ir.Baseline{{Feasible: true, Latency: 2 * plan.Latency, Bottleneck: plan.Bottleneck}, {}, {Feasible: true, Latency: 3 * plan.Latency}, {Feasible: true, Latency: 4 * plan.Latency}},
 		Baselines: []ir.Baseline{{Name: "heft", Feasible: true, Latency: plan.Latency * 11 / 10}, {Name: "greedy"}},
 	}
+}
+
+// manifestOf cuts a model whose nodes are those of the graph.
+func manifestOf(t testing.TB, l *ir.Lowered, p *ir.Placement) *backend.Manifest {
+	t.Helper()
+	g := l.Problem.Graph
+	pb := &onnxpb.GraphProto{Name: proto.String("towers")}
+	for v := range g.NumValues() {
+		info := &onnxpb.ValueInfoProto{Name: proto.String(g.ValueName(ir.ValueID(v)))}
+		if g.IsInput(ir.ValueID(v)) {
+			pb.Input = append(pb.Input, info)
+		}
+		if g.IsOutput(ir.ValueID(v)) {
+			pb.Output = append(pb.Output, info)
+		}
+	}
+	for n := range g.NumNodes() {
+		node := &onnxpb.NodeProto{Name: proto.String(g.NodeName(ir.NodeID(n))), OpType: proto.String(g.Op(ir.NodeID(n)))}
+		for _, v := range g.Inputs(ir.NodeID(n)) {
+			node.Input = append(node.Input, g.ValueName(v))
+		}
+		for _, v := range g.Outputs(ir.NodeID(n)) {
+			node.Output = append(node.Output, g.ValueName(v))
+		}
+		pb.Node = append(pb.Node, node)
+	}
+	b, err := proto.Marshal(&onnxpb.ModelProto{IrVersion: proto.Int64(8), Graph: pb, OpsetImport: []*onnxpb.OperatorSetIdProto{{Version: proto.Int64(17)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "towers.onnx")
+	if err := os.WriteFile(path, b, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	m, err := onnxfile.Open(context.Background(), path, onnxfile.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	bundle, err := backend.Build(m, l, p, backend.Options{ToolVersion: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bundle.Manifest
+}
+
+// placed schedules another plan of the same problem.
+func placed(t testing.TB, l *ir.Lowered, like *ir.Placement, subs ...ir.Submodel) *ir.Placement {
+	t.Helper()
+	q := *like
+	q.Plan = &ir.Plan{Submodels: subs}
+	q.Single = append([]ir.Baseline(nil), like.Single...)
+	s, err := sched.Rate(l.Problem, q.Plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Schedule = s
+	return &q
 }
