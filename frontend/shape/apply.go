@@ -1,6 +1,10 @@
 package shape
 
-import "math"
+import (
+	"math"
+	"slices"
+	"strings"
+)
 
 // apply interns an application of op to args. name tells functions of one op apart.
 func (a *algebra) apply(o op, num int64, name string, lo, hi, val int64, args ...*expr) *expr {
@@ -34,24 +38,24 @@ func applyText(e *expr) string {
 	default:
 		return "" // decided by contents, or too large to be read
 	}
-	text := open
+	args := make([]string, len(e.args))
 	for i, x := range e.args {
 		if x.text == "" {
 			return ""
 		}
-		if i > 0 {
-			text += sep
-		}
+		args[i] = x.text
 		if e.op == opFloorDiv && (x.level == levelSum || i > 0 && x.level > levelAtom) {
-			text += "(" + x.text + ")"
-		} else {
-			text += x.text
+			args[i] = "(" + x.text + ")"
 		}
 	}
-	if len(text) >= maxText {
+	if e.op != opFloorDiv {
+		slices.Sort(args)
+	}
+	text := open + strings.Join(args, sep) + ")"
+	if len(text) > maxText {
 		return ""
 	}
-	return text + ")"
+	return text
 }
 
 // floorDiv is x div y, rounding down. A divisor that may be 0 is the business of
@@ -139,8 +143,11 @@ func (a *algebra) floorDivConst(x *expr, d int64) *expr {
 	return a.add(w, a.apply(opFloorDiv, 0, "", lo, hi, floorDivInt(r.val, d), r, a.n(d)))
 }
 
-// ceilDiv presumes y ≠ 0.
+// ceilDiv is x div y, rounding up; it presumes y ≠ 0.
 func (a *algebra) ceilDiv(x, y *expr) *expr {
+	if d, ok := y.constant(); ok && d > 0 && x.op != opConst {
+		return a.floorDiv(a.add(x, a.n(d-1)), y)
+	}
 	return a.mul(a.n(-1), a.floorDiv(a.mul(a.n(-1), x), y))
 }
 

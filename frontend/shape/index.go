@@ -171,45 +171,62 @@ func replaceNil(list []*expr) []*expr {
 // sliced is the extent of d[start:end:step], and where the slice begins.
 func (c *call) sliced(d, start, end *expr, step int64) (extent, begin *expr) {
 	al := c.al
+	zero := c.num(0)
 	if step > 0 {
-		begin = c.bounded(start, d, c.num(0), d)
-		stop := c.bounded(end, d, c.num(0), d)
-		return al.max(c.num(0), al.ceilDiv(al.sub(stop, begin), c.num(step))), begin
+		// Clamping the start from above and the end from below would change
+		// nothing: the extent is 0 then.
+		from, stop := c.fromEnd(start, d), c.fromEnd(end, d)
+		if from == nil {
+			from = d
+		}
+		begin = al.max(zero, from)
+		switch n, ok := end.constant(); {
+		case stop == nil:
+			stop = d
+		case ok && n < 0: // d - |n| is below d
+		default:
+			stop = al.min(stop, d)
+		}
+		// stop - max(0, from) = min(stop, stop - from)
+		length := al.min(stop, al.sub(stop, from))
+		return al.max(zero, al.ceilDiv(length, c.num(step))), begin
 	}
 	last := al.sub(d, c.num(1))
-	begin = c.bounded(start, d, c.num(0), last)
-	stop := c.bounded(end, d, c.num(-1), last)
+	from, stop := c.fromEnd(start, d), c.fromEnd(end, d)
+	if from == nil {
+		from = last
+	}
+	begin = al.max(zero, al.min(from, last))
 	if n, ok := end.constant(); ok && n <= -maxExtent {
 		stop = c.num(-1)
+	} else if stop == nil {
+		stop = last
 	}
+	stop = al.max(c.num(-1), al.min(stop, last))
 	if step == math.MinInt64 {
 		step++
 	}
-	return al.max(c.num(0), al.ceilDiv(al.sub(begin, stop), c.num(-step))), begin
+	return al.max(zero, al.ceilDiv(al.sub(begin, stop), c.num(-step))), begin
 }
 
-// bounded is a start or end of a slice along an axis of extent d: negative ones
-// count from the end, then it is clamped to [lo, hi].
-func (c *call) bounded(x, d, lo, hi *expr) *expr {
+// fromEnd is a start or end of a slice along an axis of extent d, with negative
+// ones counted from the end; nil if it lies behind every extent.
+func (c *call) fromEnd(x, d *expr) *expr {
 	al := c.al
 	if n, ok := x.constant(); ok && n >= maxExtent {
-		return hi
+		return nil
 	}
 	switch {
 	case x.lo >= 0:
+		return x
 	case x.hi < 0:
 		if x.hi <= -maxExtent {
-			return lo
+			return c.num(0)
 		}
-		x = al.add(x, d)
-	default:
-		x = al.selectOf(al.less(x, c.num(0)), al.add(x, d), x)
+		return al.add(x, d)
 	}
-	return al.max(lo, al.min(x, hi))
+	return al.selectOf(al.less(x, c.num(0)), al.add(x, d), x)
 }
-
-// sameAsData: the output has the type of the tensor that is written into.
-func sameAsData(c *call) { sameAsFirst(c) }
 
 func topK(c *call) {
 	v := c.input(0)
