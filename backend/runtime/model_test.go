@@ -76,7 +76,7 @@ func int64s(v ...int64) []byte {
 	return b
 }
 
-func tensor(t *testing.T, elem ir.ElemType, shape []int64, data []byte) *Value {
+func newTensor(t *testing.T, elem ir.ElemType, shape []int64, data []byte) *Value {
 	t.Helper()
 	v, err := NewTensor(elem, shape, data)
 	if err != nil {

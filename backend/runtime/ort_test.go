@@ -57,7 +57,7 @@ func TestEveryElementType(t *testing.T) {
 					if elem.Bits() < 8 && size > 0 { // padding need not survive
 						data[size-1] &= byte(1<<(8-(int(size)*8-int(n)*elem.Bits())) - 1)
 					}
-					x = tensor(t, elem, shape, data)
+					x = newTensor(t, elem, shape, data)
 				}
 				got, err := s.Run(context.Background(), map[string]*Value{"x": x})
 				if err != nil {
@@ -77,7 +77,7 @@ func TestFloat16Computes(t *testing.T) {
 		out:   []*onnxpb.ValueInfoProto{tensorInfo("y", ir.Float16, "N")},
 		nodes: []*onnxpb.NodeProto{node("Cast", []string{"x"}, []string{"y"}, attrInt("to", int64(ir.Float16)))}}.write(t)
 	s := load(t, eng, Model{Path: path}, Options{})
-	got, err := s.Run(context.Background(), map[string]*Value{"x": tensor(t, ir.Float32, []int64{3}, floats(1, -2, 65504))})
+	got, err := s.Run(context.Background(), map[string]*Value{"x": newTensor(t, ir.Float32, []int64{3}, floats(1, -2, 65504))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,13 +128,13 @@ func TestSequences(t *testing.T) {
 	if got := s.Inputs()[0].Type.Kind; got != ir.Sequence {
 		t.Errorf("s is a %s", got)
 	}
-	one := tensor(t, ir.Float32, []int64{1}, floats(1))
-	two := tensor(t, ir.Float32, []int64{2}, floats(2, 3))
+	one := newTensor(t, ir.Float32, []int64{1}, floats(1))
+	two := newTensor(t, ir.Float32, []int64{2}, floats(2, 3))
 	got, err := s.Run(context.Background(), map[string]*Value{"s": NewSequence(one), "x": two})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []*Value{NewSequence(one, two), tensor(t, ir.Int64, []int64{}, int64s(2)), NewSequence()}
+	want := []*Value{NewSequence(one, two), newTensor(t, ir.Int64, []int64{}, int64s(2)), NewSequence()}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -157,7 +157,7 @@ func TestOptionals(t *testing.T) {
 				Type: onnxpb.AttributeProto_TYPE_PROTO.Enum(), Tp: x.Type}),
 		}}.write(t)
 	s := load(t, eng, Model{Path: path}, Options{})
-	v := tensor(t, ir.Float32, []int64{2}, floats(2, 3))
+	v := newTensor(t, ir.Float32, []int64{2}, floats(2, 3))
 	for _, o := range []*Value{v, {Kind: ir.Optional, Items: []*Value{v}}} {
 		got, err := s.Run(context.Background(), map[string]*Value{"o": o, "x": v})
 		if err != nil {
@@ -176,7 +176,7 @@ func TestOddNames(t *testing.T) {
 			out:   []*onnxpb.ValueInfoProto{tensorInfo(name+"'", ir.Float32, 1)},
 			nodes: []*onnxpb.NodeProto{node("Neg", []string{name}, []string{name + "'"})}}.write(t)
 		s := load(t, eng, Model{Path: path}, Options{})
-		got, err := s.Run(context.Background(), map[string]*Value{name: tensor(t, ir.Float32, []int64{1}, floats(1))})
+		got, err := s.Run(context.Background(), map[string]*Value{name: newTensor(t, ir.Float32, []int64{1}, floats(1))})
 		if err != nil {
 			t.Errorf("%.20q: %v", name, err)
 		} else if string(got[0].Data) != string(floats(-1)) {
@@ -195,16 +195,16 @@ func TestRefusedValues(t *testing.T) {
 		out:   []*onnxpb.ValueInfoProto{tensorInfo("y", ir.Float32, 2)},
 		nodes: []*onnxpb.NodeProto{node("Neg", []string{"x"}, []string{"y"})}}.write(t)
 	s := load(t, eng, Model{Path: path}, Options{})
-	good := tensor(t, ir.Float32, []int64{2}, floats(1, 2))
+	good := newTensor(t, ir.Float32, []int64{2}, floats(1, 2))
 	for _, c := range []struct {
 		name string
 		feed map[string]*Value
 		want string
 	}{
 		{"missing", nil, `value "x": input is not given`},
-		{"elem", map[string]*Value{"x": tensor(t, ir.Float64, []int64{2}, make([]byte, 16))}, "Unexpected input data type"},
-		{"rank", map[string]*Value{"x": tensor(t, ir.Float32, []int64{2, 1}, make([]byte, 8))}, "Invalid rank for input: x"},
-		{"extent", map[string]*Value{"x": tensor(t, ir.Float32, []int64{3}, make([]byte, 12))}, "Got invalid dimensions for input: x"},
+		{"elem", map[string]*Value{"x": newTensor(t, ir.Float64, []int64{2}, make([]byte, 16))}, "Unexpected input data type"},
+		{"rank", map[string]*Value{"x": newTensor(t, ir.Float32, []int64{2, 1}, make([]byte, 8))}, "Invalid rank for input: x"},
+		{"extent", map[string]*Value{"x": newTensor(t, ir.Float32, []int64{3}, make([]byte, 12))}, "Got invalid dimensions for input: x"},
 		{"extra", map[string]*Value{"x": good, "z": good}, "z"},
 		{"nul name", map[string]*Value{"x": good, "a\x00b": good}, "zero byte"},
 		{"nul string", map[string]*Value{"x": {Kind: ir.Tensor, Elem: ir.String, Shape: []int64{1}, Strings: []string{"a\x00b"}}}, "string 0 holds a zero byte"},
@@ -284,7 +284,7 @@ func TestExternalData(t *testing.T) {
 	}
 	for _, m := range []Model{{Path: path}, {Path: "in memory", Data: g.encode(t), Folder: filepath.Dir(path)}} {
 		s := load(t, eng, m, Options{})
-		got, err := s.Run(context.Background(), map[string]*Value{"x": tensor(t, ir.Float32, []int64{2}, floats(1, 2))})
+		got, err := s.Run(context.Background(), map[string]*Value{"x": newTensor(t, ir.Float32, []int64{2}, floats(1, 2))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -310,7 +310,7 @@ func TestCancel(t *testing.T) {
 	eng := openORT(t)
 	s := load(t, eng, Model{Path: forever().write(t)}, Options{})
 	feed := func(n int64) map[string]*Value {
-		return map[string]*Value{"n": tensor(t, ir.Int64, nil, int64s(n)), "x": tensor(t, ir.Float32, []int64{64}, make([]byte, 256))}
+		return map[string]*Value{"n": newTensor(t, ir.Int64, nil, int64s(n)), "x": newTensor(t, ir.Float32, []int64{64}, make([]byte, 256))}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
@@ -328,7 +328,7 @@ func TestCancel(t *testing.T) {
 func TestTimeAndClose(t *testing.T) {
 	eng := openORT(t)
 	s := load(t, eng, Model{Path: forever().write(t)}, Options{})
-	feed := map[string]*Value{"n": tensor(t, ir.Int64, nil, int64s(5)), "x": tensor(t, ir.Float32, []int64{64}, make([]byte, 256))}
+	feed := map[string]*Value{"n": newTensor(t, ir.Int64, nil, int64s(5)), "x": newTensor(t, ir.Float32, []int64{64}, make([]byte, 256))}
 	times, err := s.Time(context.Background(), feed, 2, 3)
 	if err != nil || len(times) != 3 {
 		t.Fatalf("got %v, %v, want 3 times", times, err)
@@ -354,8 +354,8 @@ func TestConcurrentRuns(t *testing.T) {
 	done := make(chan error, 8)
 	for i := range cap(done) {
 		go func() {
-			x := tensor(t, ir.Float32, []int64{64}, floats(make([]float32, 64)...))
-			_, err := s.Run(context.Background(), map[string]*Value{"n": tensor(t, ir.Int64, nil, int64s(int64(i))), "x": x})
+			x := newTensor(t, ir.Float32, []int64{64}, floats(make([]float32, 64)...))
+			_, err := s.Run(context.Background(), map[string]*Value{"n": newTensor(t, ir.Int64, nil, int64s(int64(i))), "x": x})
 			done <- err
 		}()
 	}
@@ -370,7 +370,7 @@ func TestProfile(t *testing.T) {
 	eng := openORT(t)
 	prefix := filepath.Join(t.TempDir(), "prof")
 	s := load(t, eng, Model{Path: forever().write(t)}, Options{ProfilePrefix: prefix})
-	feed := map[string]*Value{"n": tensor(t, ir.Int64, nil, int64s(5)), "x": tensor(t, ir.Float32, []int64{64}, make([]byte, 256))}
+	feed := map[string]*Value{"n": newTensor(t, ir.Int64, nil, int64s(5)), "x": newTensor(t, ir.Float32, []int64{64}, make([]byte, 256))}
 	if _, err := s.Run(context.Background(), feed); err != nil {
 		t.Fatal(err)
 	}
@@ -404,12 +404,12 @@ func TestPorts(t *testing.T) {
 		t.Errorf("outputs: %s", diff)
 	}
 	// A listed initializer may be given all the same.
-	x := tensor(t, ir.Float32, []int64{1, 3, 1}, floats(1, 2, 3))
-	feed := map[string]*Value{"x": x, "s": tensor(t, ir.Int64, nil, int64s(1)), "u": tensor(t, ir.Float16, nil, []byte{0, 0})}
+	x := newTensor(t, ir.Float32, []int64{1, 3, 1}, floats(1, 2, 3))
+	feed := map[string]*Value{"x": x, "s": newTensor(t, ir.Int64, nil, int64s(1)), "u": newTensor(t, ir.Float16, nil, []byte{0, 0})}
 	for _, c := range []struct {
 		listed *Value
 		want   string
-	}{{nil, string(floats(2, 3, 4))}, {tensor(t, ir.Float32, []int64{1}, floats(10)), string(floats(11, 12, 13))}} {
+	}{{nil, string(floats(2, 3, 4))}, {newTensor(t, ir.Float32, []int64{1}, floats(10)), string(floats(11, 12, 13))}} {
 		if c.listed != nil {
 			feed["listed"] = c.listed
 		}
