@@ -93,7 +93,7 @@ func printPlacement(u *ui, problem *ir.Problem, p *ir.Placement) {
 	default:
 		u.printf("bound       no plan can be below %s (gap %.1f%%)\n", plan.LowerBound, 100*gap(plan))
 	}
-	if p.Auto != nil {
+	if p.Auto != nil && ratio(plan.Value(), p.Auto.Value()) >= 1.005 {
 		u.printf("auto        %s with --submodels auto: %.2f times as fast again\n", p.Auto.Value(), ratio(plan.Value(), p.Auto.Value()))
 	}
 }
