@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 type Options struct {
 	Bundle  string // the bundle's folder
 	Model   string // the source model; "": the manifest's, beside the bundle or in the working directory
+	Engine  string // EngineORT, EngineGo, or "": ONNX Runtime, and the pure-Go engine where there is none
 	Library string // ONNX Runtime's library; "": see runtime.OpenORT
 
 	Seed   uint64 // of the generated inputs
@@ -27,14 +29,22 @@ type Options struct {
 	Inputs map[string]*runtime.Value // the user's own inputs; the others are generated
 
 	// Levels are the levels of graph optimisation to compare at besides Disabled.
-	// nil is All; an empty list none.
+	// nil is All; an empty list none. The pure-Go engine has none.
 	Levels []runtime.Level
 	// Tolerance, if positive, is the largest absolute or relative difference that
 	// still counts as equal.
 	Tolerance float64
 	// Progress, if not nil, is told what is being done, a few words each time.
 	Progress func(what string)
+
+	openORT func(library string) (runtime.Engine, error) // nil is runtime.OpenORT; tests have another
 }
+
+// The engines that Options.Engine can name.
+const (
+	EngineORT = "onnxruntime"
+	EngineGo  = "onnx-go"
+)
 
 // verification is one call of Run.
 type verification struct {
@@ -82,7 +92,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if v.report.Problems == nil {
 		v.report.Problems = []string{}
 	}
-	if v.eng, err = runtime.OpenORT(o.Library); err != nil {
+	if err := v.openEngine(); err != nil {
 		return nil, err
 	}
 	v.report.Engine = v.eng.Name()
@@ -90,6 +100,33 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	return v.report, nil
+}
+
+// openEngine chooses the engine.
+func (v *verification) openEngine() error {
+	var err error
+	switch v.Engine {
+	case EngineGo:
+		v.eng, v.Levels = runtime.OpenGo(), nil
+		return nil
+	case EngineORT, "":
+		open := v.openORT
+		if open == nil {
+			open = runtime.OpenORT
+		}
+		if v.eng, err = open(v.Library); err == nil || v.Engine != "" || !errors.Is(err, runtime.ErrNoLibrary) {
+			return err
+		}
+	default:
+		return fmt.Errorf("there is no engine %q, there are %s and %s", v.Engine, EngineORT, EngineGo)
+	}
+	pure := runtime.OpenGo()
+	if cannot := pure.Check(runtime.Model{Path: v.model}); cannot != nil {
+		return fmt.Errorf("%w; without it only plain models can be run: %w", err, cannot)
+	}
+	v.eng, v.Levels = pure, nil
+	v.warnf("%v: %s was used instead", err, pure.Name())
+	return nil
 }
 
 // compare runs everything and fills the report.
