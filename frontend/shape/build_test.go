@@ -22,7 +22,8 @@ import (
 //
 //	y, z = Split@13 axis=1 (x, n)
 //
-// Attributes are name=1, name=[1,2], name=1.5 or name='text'; the version behind
+// Attributes are name=1, name=[1,2], name=1.5 or name='text', and name=&other
+// refers to an attribute of the function; the version behind
 // the operator is the opset of the whole model, an operator of another domain is
 // written domain::Op. Lines that start with "in" declare graph inputs, those with
 // "out" graph outputs, those with "info" value infos, "let" initializers:
@@ -30,6 +31,9 @@ import (
 //	in x float32[N,3,?,224]
 //	let n int64[2] 1 2
 //	out y float32[N,1]
+//
+// "graph NAME" … "end" is a graph that attributes name as @NAME, and
+// "function NAME (inputs) (outputs)" … "end" a function of domain local.
 
 var (
 	nodeLine = regexp.MustCompile(`^(.*?)= ([\w.:]+)(@\d+)?(.*)\((.*)\)$`)
@@ -37,10 +41,69 @@ var (
 	typeText = regexp.MustCompile(`^(seq |opt )?(\w+)(\[.*\])?$`)
 )
 
+// builder reads the text of one model.
+type builder struct {
+	t      testing.TB
+	opset  int64
+	graphs map[string]*onnxpb.GraphProto
+}
+
 func parseModel(t testing.TB, text string) *onnxpb.ModelProto {
 	t.Helper()
+	p := &builder{t: t, opset: 17, graphs: map[string]*onnxpb.GraphProto{}}
+	main, name := "", ""
+	var body []string
+	var functions []*onnxpb.FunctionProto
+	for _, line := range strings.Split(text, "\n") {
+		line = strings.TrimSpace(line)
+		word, _, _ := strings.Cut(line, " ")
+		switch {
+		case word == "graph" || word == "function":
+			name, body = line, nil
+		case word == "end" && strings.HasPrefix(name, "graph "):
+			p.graphs[strings.TrimPrefix(name, "graph ")] = p.graph(strings.Join(body, "\n"))
+			name = ""
+		case word == "end":
+			functions = append(functions, p.function(strings.TrimPrefix(name, "function "), strings.Join(body, "\n")))
+			name = ""
+		case name != "":
+			body = append(body, line)
+		default:
+			main += line + "\n"
+		}
+	}
+	g := p.graph(main)
+	imports := func() []*onnxpb.OperatorSetIdProto {
+		return []*onnxpb.OperatorSetIdProto{
+			{Domain: proto.String(""), Version: proto.Int64(p.opset)},
+			{Domain: proto.String("com.microsoft"), Version: proto.Int64(1)},
+			{Domain: proto.String("com.microsoft.nchwc"), Version: proto.Int64(1)},
+			{Domain: proto.String("ai.onnx.ml"), Version: proto.Int64(3)},
+			{Domain: proto.String("local"), Version: proto.Int64(1)},
+		}
+	}
+	for _, f := range functions {
+		f.OpsetImport = imports()
+	}
+	return &onnxpb.ModelProto{IrVersion: proto.Int64(8), Graph: g, Functions: functions, OpsetImport: imports()}
+}
+
+// function reads "NAME (inputs) (outputs)" and the nodes of a body.
+func (p *builder) function(head, body string) *onnxpb.FunctionProto {
+	p.t.Helper()
+	m := regexp.MustCompile(`^(\S+) \((.*)\) \((.*)\)$`).FindStringSubmatch(head)
+	if m == nil {
+		p.t.Fatalf("cannot read function %q", head)
+	}
+	return &onnxpb.FunctionProto{
+		Domain: proto.String("local"), Name: proto.String(m[1]), Input: names(m[2]), Output: names(m[3]), Node: p.graph(body).Node,
+	}
+}
+
+func (p *builder) graph(text string) *onnxpb.GraphProto {
+	t := p.t
+	t.Helper()
 	g := &onnxpb.GraphProto{Name: proto.String("g")}
-	opset := int64(17)
 	for _, line := range strings.Split(text, "\n") {
 		line = strings.TrimSpace(line)
 		word, rest, _ := strings.Cut(line, " ")
@@ -64,25 +127,13 @@ func parseModel(t testing.TB, text string) *onnxpb.ModelProto {
 			g.Initializer = append(g.Initializer, parseTensor(t, f[0], f[1], f[2:]))
 			continue
 		}
-		n, v := parseNode(t, line)
-		if v > 0 {
-			opset = v
-		}
-		g.Node = append(g.Node, n)
+		g.Node = append(g.Node, p.node(line))
 	}
-	return &onnxpb.ModelProto{
-		IrVersion: proto.Int64(8), Graph: g,
-		OpsetImport: []*onnxpb.OperatorSetIdProto{
-			{Domain: proto.String(""), Version: proto.Int64(opset)},
-			{Domain: proto.String("com.microsoft"), Version: proto.Int64(1)},
-			{Domain: proto.String("com.microsoft.nchwc"), Version: proto.Int64(1)},
-			{Domain: proto.String("ai.onnx.ml"), Version: proto.Int64(3)},
-			{Domain: proto.String("local"), Version: proto.Int64(1)},
-		},
-	}
+	return g
 }
 
-func parseNode(t testing.TB, line string) (*onnxpb.NodeProto, int64) {
+func (p *builder) node(line string) *onnxpb.NodeProto {
+	t := p.t
 	t.Helper()
 	m := nodeLine.FindStringSubmatch(line)
 	if m == nil {
@@ -95,10 +146,21 @@ func parseNode(t testing.TB, line string) (*onnxpb.NodeProto, int64) {
 	}
 	n.OpType, n.Domain = proto.String(op), proto.String(domain)
 	for _, a := range attrText.FindAllStringSubmatch(m[4], -1) {
+		if name, ok := strings.CutPrefix(a[2], "@"); ok {
+			k := onnxpb.AttributeProto_GRAPH
+			n.Attribute = append(n.Attribute, &onnxpb.AttributeProto{Name: proto.String(a[1]), G: p.graphs[name], Type: &k})
+			continue
+		}
+		if name, ok := strings.CutPrefix(a[2], "&"); ok {
+			n.Attribute = append(n.Attribute, &onnxpb.AttributeProto{Name: proto.String(a[1]), RefAttrName: proto.String(name)})
+			continue
+		}
 		n.Attribute = append(n.Attribute, parseAttr(t, a[1], a[2]))
 	}
-	version, _ := strconv.ParseInt(strings.TrimPrefix(m[3], "@"), 10, 64)
-	return n, version
+	if v, err := strconv.ParseInt(strings.TrimPrefix(m[3], "@"), 10, 64); err == nil {
+		p.opset = v
+	}
+	return n
 }
 
 func names(list string) []string {

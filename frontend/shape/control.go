@@ -231,6 +231,10 @@ func (c *call) iterate(attr string, front, initial, back []*value, skip int, dea
 	widened := map[*expr]bool{}
 	for attempt := range maxAttempts {
 		mark := len(c.in.notes)
+		if attempt == 1 {
+			c.in.repeated++
+			defer func() { c.in.repeated-- }()
+		}
 		_, outs := c.body(attr, slices.Concat(front, it.carried, back), dead)
 		if outs == nil {
 			return nil

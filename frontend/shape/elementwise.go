@@ -40,7 +40,7 @@ func exactArithmetic(e ir.ElemType) bool {
 // broadcast to it.
 func (c *call) fill(out *value, fn elementFn, ins ...int) {
 	n, ok := followed(out)
-	if !ok || fn == nil {
+	if !ok || fn == nil || len(ins) == 0 {
 		return
 	}
 	dims, _ := constDims(out.dims)
@@ -191,6 +191,9 @@ func variadic(fn elementFn) func(*call) {
 }
 
 func addElements(c *call, x []*expr) *expr {
+	if x[0].real != x[1].real {
+		return nil // the types differ, which ONNX forbids
+	}
 	if x[0].real {
 		return c.al.realAdd(x[0], x[1], 1)
 	}
@@ -198,6 +201,9 @@ func addElements(c *call, x []*expr) *expr {
 }
 
 func subElements(c *call, x []*expr) *expr {
+	if x[0].real != x[1].real {
+		return nil // the types differ, which ONNX forbids
+	}
 	if x[0].real {
 		return c.al.realAdd(x[0], x[1], -1)
 	}
@@ -205,6 +211,9 @@ func subElements(c *call, x []*expr) *expr {
 }
 
 func mulElements(c *call, x []*expr) *expr {
+	if x[0].real != x[1].real {
+		return nil // the types differ, which ONNX forbids
+	}
 	if x[0].real {
 		return c.al.realMul(x[0], x[1])
 	}
@@ -212,6 +221,9 @@ func mulElements(c *call, x []*expr) *expr {
 }
 
 func divElements(c *call, x []*expr) *expr {
+	if x[0].real != x[1].real {
+		return nil // the types differ, which ONNX forbids
+	}
 	if x[0].real {
 		return c.al.realDiv(x[0], x[1])
 	}
@@ -220,7 +232,7 @@ func divElements(c *call, x []*expr) *expr {
 
 // modElements: the sign of the result follows the divisor unless fmod is set.
 func modElements(c *call, x []*expr) *expr {
-	if x[0].real || x[1].is(0) {
+	if x[0].real || x[1].real || x[1].is(0) {
 		return nil
 	}
 	if c.attrInt("fmod", 0) != 0 {
@@ -335,7 +347,9 @@ func extreme(c *call, x []*expr, ints func(x, y *expr) *expr, reals func(x, y fl
 func sumElements(c *call, x []*expr) *expr {
 	s := x[0]
 	for _, y := range x[1:] {
-		s = addElements(c, []*expr{s, y})
+		if s = addElements(c, []*expr{s, y}); s == nil {
+			return nil
+		}
 	}
 	return s
 }
@@ -362,7 +376,10 @@ func greaterOrEqualElements(c *call, x []*expr) *expr {
 
 // compare compares integers, or reals that are exact.
 func (c *call) compare(f func(x, y *expr) *expr, x, y *expr) *expr {
-	if !x.real && !y.real {
+	if x.real != y.real {
+		return nil
+	}
+	if !x.real {
 		return f(x, y)
 	}
 	xn, xd, ok1 := c.al.asRatio(x)
@@ -373,11 +390,26 @@ func (c *call) compare(f func(x, y *expr) *expr, x, y *expr) *expr {
 	return f(c.al.mul(xn, c.num(yd)), c.al.mul(yn, c.num(xd)))
 }
 
-func notElement(c *call, x []*expr) *expr { return c.al.not(x[0]) }
+func notElement(c *call, x []*expr) *expr {
+	if x[0].real {
+		return nil
+	}
+	return c.al.not(x[0])
+}
 
-func andElements(c *call, x []*expr) *expr { return c.al.min(x[0], x[1]) }
-func orElements(c *call, x []*expr) *expr  { return c.al.max(x[0], x[1]) }
-func xorElements(c *call, x []*expr) *expr { return c.al.not(c.al.equal(x[0], x[1])) }
+func andElements(c *call, x []*expr) *expr { return ofIntegers(c.al.min, x) }
+func orElements(c *call, x []*expr) *expr  { return ofIntegers(c.al.max, x) }
+
+func xorElements(c *call, x []*expr) *expr {
+	return ofIntegers(func(x, y *expr) *expr { return c.al.not(c.al.equal(x, y)) }, x)
+}
+
+func ofIntegers(f func(x, y *expr) *expr, x []*expr) *expr {
+	if x[0].real || x[1].real {
+		return nil
+	}
+	return f(x[0], x[1])
+}
 
 // toBool: the output is bool and has the shape of the input.
 func toBool(fn elementFn) func(*call) {
@@ -396,7 +428,10 @@ func where(c *call) {
 		elem = c.elem(2)
 	}
 	c.set(0, c.elementwise(elem, func(c *call, x []*expr) *expr {
-		if !x[1].real && !x[2].real {
+		if x[0].real || x[1].real != x[2].real {
+			return nil
+		}
+		if !x[1].real {
 			return c.al.selectOf(x[0], x[1], x[2])
 		}
 		if n, ok := x[0].constant(); ok {

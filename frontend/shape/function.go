@@ -16,7 +16,7 @@ type functionKey struct{ domain, name, overload string }
 type calledFunction struct {
 	scope *Scope
 	outs  []*value
-	from  int32 // expressions with a greater id were made in the body
+	open  []*expr // what the inputs hold without a name, in order
 }
 
 // callFunction infers the node as a call of f.
@@ -26,7 +26,7 @@ func (c *call) callFunction(f *onnxpb.FunctionProto) {
 		c.fail("", fmt.Sprintf("function %s calls itself, directly or through others", f.GetName()))
 		return
 	}
-	key := c.callKey(f)
+	key, open := c.callKey(f)
 	done := in.memo[key]
 	again := done != nil
 	if !again {
@@ -37,13 +37,19 @@ func (c *call) callFunction(f *onnxpb.FunctionProto) {
 		if done == nil {
 			return
 		}
+		done.open = open
 		in.memo[key] = done
 	}
 	c.s.calls[c.n] = done.scope
+	// What the first call got without a name, this one got too; what its body
+	// made of it without a name, another run of the body makes anew.
 	renamed := map[*expr]*expr{}
+	for i, e := range done.open {
+		renamed[e] = open[i]
+	}
 	for i, v := range done.outs {
 		if again && v != nil {
-			v = in.escape(v, done.from, renamed)
+			v = in.escape(v, 0, renamed)
 		}
 		c.set(i, v)
 	}
@@ -51,7 +57,7 @@ func (c *call) callFunction(f *onnxpb.FunctionProto) {
 
 // affordable says whether another nested graph may be inferred, and notes it if not.
 func (in *inferrer) affordable(c *call) bool {
-	if in.runs > 0 && in.depth < maxDepth {
+	if in.runs > 0 && (in.repeated == 0 || in.reruns > 0) && in.depth < maxDepth {
 		return true
 	}
 	in.note(Truncated, c.n, "", "functions and loops nest too deeply or too often to be followed: the shapes that this node makes count as unknown")
@@ -80,7 +86,6 @@ func (in *inferrer) inferFunction(c *call, f *onnxpb.FunctionProto) *calledFunct
 			s.attrs[at.GetName()] = v
 		}
 	}
-	from := in.al.next
 	for i, name := range f.Input {
 		if i < len(c.ins) && c.ins[i] != nil {
 			s.values[name] = c.ins[i]
@@ -97,7 +102,7 @@ func (in *inferrer) inferFunction(c *call, f *onnxpb.FunctionProto) *calledFunct
 		in.halt(err)
 		return nil
 	}
-	done := &calledFunction{scope: s, from: from}
+	done := &calledFunction{scope: s}
 	for _, name := range f.Output {
 		done.outs = append(done.outs, s.lookup(name))
 	}
@@ -125,61 +130,86 @@ func (in *inferrer) halt(err error) {
 	}
 }
 
-// callKey is the same for calls that infer alike.
-func (c *call) callKey(f *onnxpb.FunctionProto) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%p %v", f, c.s.dead)
+// callKey is the same for calls that infer alike. open lists the expressions in
+// the inputs that have no name: they count by where they recur, not by identity.
+func (c *call) callKey(f *onnxpb.FunctionProto) (key string, open []*expr) {
+	k := &keyWriter{in: c.in, index: map[*expr]int{}}
+	fmt.Fprintf(&k.b, "%p %v", f, c.s.dead)
 	for _, v := range c.ins {
-		b.WriteByte('|')
-		c.in.valueKey(&b, v)
+		k.b.WriteByte('|')
+		k.value(v)
 	}
 	for _, at := range c.n.Attribute {
 		v := c.s.Attr(c.n, at.GetName())
 		if v == nil {
 			continue
 		}
-		fmt.Fprintf(&b, "|%s=", at.GetName())
+		fmt.Fprintf(&k.b, "|%s=", at.GetName())
 		switch v.GetType() {
 		case onnxpb.AttributeProto_INT:
-			fmt.Fprintf(&b, "i%d", v.GetI())
+			fmt.Fprintf(&k.b, "i%d", v.GetI())
 		case onnxpb.AttributeProto_FLOAT:
-			fmt.Fprintf(&b, "f%x", v.GetF())
+			fmt.Fprintf(&k.b, "f%x", v.GetF())
 		case onnxpb.AttributeProto_STRING:
-			fmt.Fprintf(&b, "s%q", v.GetS())
+			fmt.Fprintf(&k.b, "s%q", v.GetS())
 		case onnxpb.AttributeProto_INTS:
-			fmt.Fprintf(&b, "is%v", v.Ints)
+			fmt.Fprintf(&k.b, "is%v", v.Ints)
 		default:
-			fmt.Fprintf(&b, "%p", v)
+			fmt.Fprintf(&k.b, "%p", v)
 		}
 	}
-	return b.String()
+	return k.b.String(), k.open
 }
 
-// valueKey writes what tells v from values that infer differently.
-func (in *inferrer) valueKey(b *strings.Builder, v *value) {
+// keyWriter writes what tells values from values that infer differently.
+type keyWriter struct {
+	in    *inferrer
+	b     strings.Builder
+	open  []*expr
+	index map[*expr]int // in open
+}
+
+func (k *keyWriter) value(v *value) {
 	if v == nil {
-		b.WriteByte('-')
+		k.b.WriteByte('-')
 		return
 	}
-	fmt.Fprintf(b, "%d %d %v %v", v.kind, v.elem, v.ranked, v.open)
+	fmt.Fprintf(&k.b, "%d %d %v %v %v", v.kind, v.elem, v.ranked, v.open, v.assumed)
 	for _, d := range v.dims {
-		b.WriteByte(' ')
-		b.WriteString(strconv.Itoa(int(d.id)))
+		k.expr(d)
 	}
 	if v.count != nil {
-		fmt.Fprintf(b, " n%d", v.count.id)
+		k.b.WriteString(" n")
+		k.expr(v.count)
 	}
-	for _, d := range in.contentsOf(v) {
-		if d == nil {
-			b.WriteString(" ?")
-		} else {
-			fmt.Fprintf(b, " %d", d.id)
+	if data := k.in.contentsOf(v); data != nil {
+		k.b.WriteString(" =")
+		for _, d := range data {
+			k.expr(d)
 		}
 	}
 	if v.item != nil {
-		b.WriteByte('(')
-		in.valueKey(b, v.item)
-		b.WriteByte(')')
+		k.b.WriteByte('(')
+		k.value(v.item)
+		k.b.WriteByte(')')
+	}
+}
+
+func (k *keyWriter) expr(e *expr) {
+	k.b.WriteByte(' ')
+	switch {
+	case e == nil:
+		k.b.WriteByte('?')
+	case e.isConst() || e.text != "" || e.op == opRealConst:
+		k.b.WriteString(strconv.Itoa(int(e.id)))
+	default:
+		i, ok := k.index[e]
+		if !ok {
+			i = len(k.open)
+			k.index[e] = i
+			k.open = append(k.open, e)
+		}
+		fmt.Fprintf(&k.b, "#%d:%d:%d:%d:%x:%v", i, e.lo, e.hi, e.val, e.fval, e.assumed)
 	}
 }
 
@@ -187,7 +217,9 @@ func (in *inferrer) valueKey(b *strings.Builder, v *value) {
 // extents that nobody can name and that were made after from get new symbols,
 // since another run of the graph may make others. renamed keeps equal ones equal.
 func (in *inferrer) escape(v *value, from int32, renamed map[*expr]*expr) *value {
-	private := func(e *expr) bool { return e != nil && !e.isConst() && e.text == "" && e.id > from }
+	private := func(e *expr) bool {
+		return e != nil && !e.isConst() && e.op != opRealConst && e.text == "" && e.id > from
+	}
 	dirty := v.item != nil || private(v.count)
 	for _, d := range v.dims {
 		dirty = dirty || private(d)
@@ -220,7 +252,7 @@ func (in *inferrer) escape(v *value, from int32, renamed map[*expr]*expr) *value
 			switch {
 			case !private(d):
 				w.data[i] = d
-			case !d.real:
+			case renamed[d] != nil || !d.real:
 				w.data[i] = rename(d)
 			}
 		}

@@ -36,12 +36,15 @@ type inferrer struct {
 	stop  error // ends the inference: the caller gave up, or a nested graph is cyclic
 
 	runs     int // node inferences left beside one a node of the main graph
+	reruns   int // of them, those in repeated attempts at loops
+	repeated int // repeated attempts in progress
 	contents int // elements of contents that may still be followed
 	ticks    int
 }
 
 const (
 	maxExtraRuns    = 1_000_000 // node inferences in nested graphs and function bodies
+	maxReruns       = 50_000    // of these, in loops that take more than one attempt
 	maxAllContents  = 8_000_000 // elements of contents over the whole model
 	maxDepth        = 500       // of calls in calls
 	maxErrors       = 100
@@ -56,7 +59,7 @@ func newInferrer(ctx context.Context, m *onnxfile.Model, o Options) *inferrer {
 		captured:  map[*onnxpb.GraphProto][]string{},
 		memo:      map[string]*calledFunction{}, calling: map[*onnxpb.FunctionProto]bool{},
 		noted: map[Note]bool{},
-		runs:  maxExtraRuns, contents: maxAllContents,
+		runs:  maxExtraRuns, reruns: maxReruns, contents: maxAllContents,
 	}
 	for _, f := range m.Proto.Functions {
 		key := functionKey{canonicalDomain(f.GetDomain()), f.GetName(), f.GetOverload()}
@@ -211,6 +214,9 @@ func (in *inferrer) runNodes(s *Scope, nodes []*onnxpb.NodeProto, declared map[s
 func (in *inferrer) step(main bool) error {
 	if !main {
 		in.runs--
+	}
+	if in.repeated > 0 {
+		in.reruns--
 	}
 	if in.ticks++; in.ticks%cancelCheckEach == 0 && in.stop == nil {
 		in.stop = in.ctx.Err()
