@@ -31,6 +31,7 @@ type Analysis struct {
 
 	s     *structure
 	roles []role
+	count *work.Counter
 }
 
 // Options steer an analysis.
@@ -78,7 +79,8 @@ func Analyze(ctx context.Context, m *onnxfile.Model, o Options) (*Analysis, erro
 			}
 		}
 		if inlined == nil {
-			// Bodies do not call themselves, so every round ends some calls for good.
+			// Bodies do not call themselves, so every round ends some calls for good,
+			// and calls in bodies are replaced with them: rounds are few.
 			a.Notes = append(a.Notes, notes...)
 			a.noteAtomic()
 			return a, nil
@@ -97,7 +99,7 @@ func analyze(ctx context.Context, m *onnxfile.Model, o shape.Options) (*Analysis
 	if err != nil {
 		return nil, err
 	}
-	a := &Analysis{File: m.Path, Model: m, Shapes: shapes, s: s, roles: s.classify()}
+	a := &Analysis{File: m.Path, Model: m, Shapes: shapes, s: s, roles: s.classify(), count: work.NewCounter()}
 	var deadNodes []string
 	name := newNamer()
 	for _, i := range s.order {
@@ -117,7 +119,7 @@ func analyze(ctx context.Context, m *onnxfile.Model, o shape.Options) (*Analysis
 		info := NodeInfo{
 			Index: i, Name: name.unique(n.GetName(), nodeLabel(s.graph, int(i))),
 			Domain: domainOf(n.GetDomain()), Type: n.GetOpType(),
-			Work: work.Of(shapes.Main(), n), Signature: work.Signature(shapes.Main(), n),
+			Work: a.count.Of(shapes.Main(), n), Signature: work.Signature(shapes.Main(), n),
 			Atomic: len(bodies(n)) > 0 || s.functions[keyOf(n)] != nil,
 			proto:  n,
 		}
@@ -139,10 +141,7 @@ func analyze(ctx context.Context, m *onnxfile.Model, o shape.Options) (*Analysis
 
 // noteAtomic names the nodes that hold a good part of the work and cannot be cut.
 func (a *Analysis) noteAtomic() {
-	var total float64
-	for i := range a.Nodes {
-		total += a.Nodes[i].weight()
-	}
+	total := a.totalWeight()
 	for i := range a.Nodes {
 		n := &a.Nodes[i]
 		if share := n.weight() / total; n.Atomic && share > inlineShare && len(a.Nodes) > 1 {
@@ -152,8 +151,19 @@ func (a *Analysis) noteAtomic() {
 }
 
 // weight is a measure of work that needs no processor: operations plus bytes.
-func (n *NodeInfo) weight() float64 {
-	return float64(n.Work.FLOPs) + float64(n.Work.ReadBytes) + float64(n.Work.WriteBytes) + 1
+func (n *NodeInfo) weight() float64 { return weightOf(n.Work) }
+
+func weightOf(w work.Work) float64 {
+	return float64(w.FLOPs) + float64(w.ReadBytes) + float64(w.WriteBytes) + 1
+}
+
+// totalWeight is that of all nodes that run.
+func (a *Analysis) totalWeight() float64 {
+	var total float64
+	for i := range a.Nodes {
+		total += a.Nodes[i].weight()
+	}
+	return total
 }
 
 // noteUnsized names the operators that work cannot size.

@@ -2,10 +2,12 @@ package frontend
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxfile"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxpb"
+	"github.com/dnnsplit/dnnsplit/frontend/shape"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -38,10 +40,7 @@ const inlineShare = 1.0 / 16
 // largeCalls are the indices of the calls of functions that hold more than
 // inlineShare of the work of the nodes that run.
 func (a *Analysis) largeCalls() map[int32]bool {
-	var total float64
-	for i := range a.Nodes {
-		total += a.Nodes[i].weight()
-	}
+	total := a.totalWeight()
 	large := map[int32]bool{}
 	for i := range a.Nodes {
 		n := &a.Nodes[i]
@@ -56,34 +55,31 @@ func (a *Analysis) largeCalls() map[int32]bool {
 // inline replaces calls by function bodies. It returns nil if nothing could be
 // replaced, and notes on what could not. maxNodes bounds the node list.
 func (a *Analysis) inline(m *onnxfile.Model, calls map[int32]bool, maxNodes int) (*onnxfile.Model, []string, error) {
-	in := &inliner{s: a.s, model: m.Proto, opsets: map[string]int64{}, used: map[string]bool{}}
+	in := &inliner{
+		a: a, model: m.Proto, opsets: map[string]int64{}, maxNodes: maxNodes, share: inlineShare * a.totalWeight(),
+		used: map[string]bool{}, next: map[string]int{}, noted: map[string]bool{},
+	}
 	for _, o := range m.Proto.GetOpsetImport() {
 		in.opsets[domainOf(o.GetDomain())] = max(in.opsets[domainOf(o.GetDomain())], o.GetVersion())
 	}
 	in.reserveNames()
-	var nodes []*onnxpb.NodeProto
 	done := 0
 	for i, n := range m.Proto.GetGraph().GetNode() {
 		if !calls[int32(i)] {
-			nodes = append(nodes, n)
+			in.nodes = append(in.nodes, n)
 			continue
 		}
-		body, why := in.expand(n, nodeLabel(m.Proto.GetGraph(), i))
-		if why != "" {
-			in.notes = append(in.notes, fmt.Sprintf("function %s stays one node: %s", keyOf(n), why))
-			nodes = append(nodes, n)
-			continue
+		if in.expand(n, nodeLabel(m.Proto.GetGraph(), i), a.Shapes.Main().Call(n)) {
+			done++
 		}
-		nodes = append(nodes, body...)
-		done++
-		if len(nodes) > maxNodes {
+		if len(in.nodes) > maxNodes {
 			return nil, nil, &diag.Error{File: a.File, Msg: fmt.Sprintf("its functions expand to more than %d nodes: keep them with --inline never, or raise --max-nodes", maxNodes)}
 		}
 	}
 	if done == 0 {
 		return nil, in.notes, nil
 	}
-	d, err := m.WithNodes(nodes, in.added)
+	d, err := m.WithNodes(in.nodes, onnxfile.Additions{Opsets: in.added, Infos: in.infos})
 	if err != nil {
 		return nil, nil, &diag.Error{File: a.File, Err: err}
 	}
@@ -92,12 +88,20 @@ func (a *Analysis) inline(m *onnxfile.Model, calls map[int32]bool, maxNodes int)
 
 // inliner is the state of one inlining.
 type inliner struct {
-	s      *structure
-	model  *onnxpb.ModelProto
-	opsets map[string]int64 // by domain: what the model imports
-	added  []*onnxpb.OperatorSetIdProto
-	used   map[string]bool // names of values and nodes anywhere in the model
-	notes  []string
+	a        *Analysis
+	model    *onnxpb.ModelProto
+	share    float64          // calls of more weight are replaced
+	maxNodes int              // expansion stops soon after so many
+	opsets   map[string]int64 // by domain: what the model imports
+
+	nodes []*onnxpb.NodeProto // the new list
+	added []*onnxpb.OperatorSetIdProto
+	infos []*onnxpb.ValueInfoProto
+
+	used  map[string]bool // names of values and nodes anywhere in the model
+	next  map[string]int  // by wanted name: the first number that may be free
+	notes []string
+	noted map[string]bool
 }
 
 // reserveNames notes every name of the model, nested graphs included.
@@ -131,28 +135,74 @@ func (in *inliner) reserveNames() {
 // fresh is an unused name like want.
 func (in *inliner) fresh(want string) string {
 	name := want
-	for i := 2; in.used[name]; i++ {
+	for i := max(in.next[want], 2); in.used[name]; i++ {
 		name = want + "~" + itoa(i)
+		in.next[want] = i + 1
 	}
 	in.used[name] = true
 	return name
 }
 
-// expand is the body of the function that n calls, in terms of the main graph;
-// why says in a clause why it cannot be had.
-func (in *inliner) expand(n *onnxpb.NodeProto, label string) (nodes []*onnxpb.NodeProto, why string) {
-	f := in.s.functions[keyOf(n)]
-	if why := in.importOpsets(f); why != "" {
-		return nil, why
+// maxPrefix bounds the names of calls in calls in calls, in bytes.
+const maxPrefix = 300
+
+// expand adds the body of the function that n calls, in terms of the main graph;
+// calls in it that are large are replaced too. s is the body as shape inference
+// saw it, nil if it did not. Where the body cannot be had expand adds n itself,
+// and notes why.
+func (in *inliner) expand(n *onnxpb.NodeProto, label string, s *shape.Scope) bool {
+	c, why := in.bind(n, label)
+	if why == "" {
+		why = in.importOpsets(c.f)
 	}
+	if why != "" {
+		note := fmt.Sprintf("function %s stays one node: %s", keyOf(n), why)
+		if !in.noted[note] {
+			in.noted[note] = true
+			in.notes = append(in.notes, note)
+		}
+		in.nodes = append(in.nodes, n)
+		return false
+	}
+	for _, b := range c.f.GetNode() {
+		if len(in.nodes) > in.maxNodes {
+			return true // the caller says so
+		}
+		copied := c.node(b)
+		f := in.a.s.functions[keyOf(b)]
+		if f != nil && len(f.GetNode()) > 1 && s != nil && weightOf(in.a.count.Of(s, b)) > in.share {
+			in.expand(copied, copied.GetName(), s.Call(b))
+			continue
+		}
+		in.nodes = append(in.nodes, copied)
+	}
+	for _, v := range c.f.GetValueInfo() {
+		if name := c.names[v.GetName()]; name != "" && !c.actual[name] {
+			in.infos = append(in.infos, renamedInfo(v, name))
+		}
+	}
+	in.nodes = append(in.nodes, c.copies...)
+	return true
+}
+
+// bind makes the names of a call; why says in a clause why its body cannot be had.
+func (in *inliner) bind(n *onnxpb.NodeProto, label string) (c *call, why string) {
+	f := in.a.s.functions[keyOf(n)]
+	if len(label) > maxPrefix {
+		label = strings.ToValidUTF8(label[:maxPrefix/2], "") + "~"
+	}
+	c = &call{in: in, f: f, prefix: label + "/", names: map[string]string{}, actual: map[string]bool{}, attrs: map[string]*onnxpb.AttributeProto{}}
 	if len(n.GetInput()) > len(f.GetInput()) || len(n.GetOutput()) > len(f.GetOutput()) {
 		return nil, "the call passes more values than the function takes"
 	}
-	c := &call{in: in, prefix: label + "/", names: map[string]string{}, attrs: map[string]*onnxpb.AttributeProto{}}
+	if name := undefined(f); name != "" {
+		return nil, fmt.Sprintf("its body reads %q, which nothing in it defines", name)
+	}
 	for i, formal := range f.GetInput() {
 		c.names[formal] = ""
 		if i < len(n.GetInput()) {
 			c.names[formal] = n.GetInput()[i]
+			c.actual[n.GetInput()[i]] = true
 		}
 	}
 	for _, at := range f.GetAttributeProto() {
@@ -163,7 +213,6 @@ func (in *inliner) expand(n *onnxpb.NodeProto, label string) (nodes []*onnxpb.No
 	}
 	// Outputs that the body does not make under a name of their own (a formal
 	// input passed on, one value for two outputs) need an Identity.
-	var copies []*onnxpb.NodeProto
 	for i, formal := range f.GetOutput() {
 		actual := ""
 		if i < len(n.GetOutput()) {
@@ -172,24 +221,62 @@ func (in *inliner) expand(n *onnxpb.NodeProto, label string) (nodes []*onnxpb.No
 		if actual == "" {
 			continue
 		}
-		if from, taken := c.names[formal]; taken {
-			copies = append(copies, &onnxpb.NodeProto{
+		c.actual[actual] = true
+		from, taken := c.names[formal]
+		switch {
+		case !taken:
+			c.names[formal] = actual
+		case from == "":
+			return nil, fmt.Sprintf("it hands on its input %q, which the call leaves out", formal)
+		case in.opsets[""] == 0:
+			return nil, "it hands a value on, and the model imports no operator set that could"
+		default:
+			c.copies = append(c.copies, &onnxpb.NodeProto{
 				OpType: proto.String("Identity"), Name: proto.String(in.fresh(c.prefix + "Identity")),
 				Input: []string{from}, Output: []string{actual},
 			})
-			continue
 		}
-		c.names[formal] = actual
 	}
 	for _, b := range f.GetNode() {
 		for _, out := range b.GetOutput() {
 			c.define(out)
 		}
 	}
-	for _, b := range f.GetNode() {
-		nodes = append(nodes, c.node(b))
+	return c, ""
+}
+
+// undefined is a name that a function's body or result reads and nothing in it defines.
+func undefined(f *onnxpb.FunctionProto) string {
+	defined := map[string]bool{"": true}
+	for _, v := range f.GetInput() {
+		defined[v] = true
 	}
-	return append(nodes, copies...), ""
+	for _, n := range f.GetNode() {
+		for _, v := range n.GetOutput() {
+			defined[v] = true
+		}
+	}
+	main := &scope{defined: func(name string) bool { return defined[name] }}
+	missing := ""
+	note := func(name string) {
+		if missing == "" && !defined[name] {
+			missing = name
+		}
+	}
+	for _, n := range f.GetNode() {
+		for _, v := range n.GetInput() {
+			note(v)
+		}
+		for _, b := range bodies(n) {
+			if err := main.resolveBody(b, note); err != nil {
+				note(err.value)
+			}
+		}
+	}
+	for _, v := range f.GetOutput() {
+		note(v)
+	}
+	return missing
 }
 
 // importOpsets makes the model import what the function does. An operator set of
@@ -224,9 +311,12 @@ func (in *inliner) importOpsets(f *onnxpb.FunctionProto) (why string) {
 // call is the expansion of one call.
 type call struct {
 	in     *inliner
+	f      *onnxpb.FunctionProto
 	prefix string
 	names  map[string]string // name in the body → name in the main graph; "": absent
+	actual map[string]bool   // names of the main graph that the call passes or makes
 	attrs  map[string]*onnxpb.AttributeProto
+	copies []*onnxpb.NodeProto // of values that are handed on
 }
 
 // define gives a value that the body makes a name in the main graph.
@@ -324,7 +414,14 @@ func (c *call) graph(g *onnxpb.GraphProto) *onnxpb.GraphProto {
 	shallowCopy(out, g)
 	out.Node, out.Input, out.Output, out.ValueInfo = nil, nil, nil, nil
 	out.Initializer, out.SparseInitializer, out.QuantizationAnnotation = nil, nil, nil
+	fed := map[string]bool{} // initializers that are inputs too: their contents are defaults that the node overrides
+	for _, v := range g.GetInput() {
+		fed[v.GetName()] = true
+	}
 	for _, t := range g.GetInitializer() {
+		if fed[t.GetName()] {
+			continue
+		}
 		out.Node = append(out.Node, constantNode(&onnxpb.AttributeProto{
 			Name: proto.String("value"), Type: onnxpb.AttributeProto_TENSOR.Enum(), T: t,
 		}, inner.name(t.GetName())))
@@ -339,15 +436,19 @@ func (c *call) graph(g *onnxpb.GraphProto) *onnxpb.GraphProto {
 	}
 	infos := func(list []*onnxpb.ValueInfoProto) (renamed []*onnxpb.ValueInfoProto) {
 		for _, v := range list {
-			w := &onnxpb.ValueInfoProto{}
-			shallowCopy(w, v)
-			w.Name = proto.String(inner.name(v.GetName()))
-			renamed = append(renamed, w)
+			renamed = append(renamed, renamedInfo(v, inner.name(v.GetName())))
 		}
 		return renamed
 	}
 	out.Input, out.Output, out.ValueInfo = infos(g.GetInput()), infos(g.GetOutput()), infos(g.GetValueInfo())
 	return out
+}
+
+func renamedInfo(v *onnxpb.ValueInfoProto, name string) *onnxpb.ValueInfoProto {
+	w := &onnxpb.ValueInfoProto{}
+	shallowCopy(w, v)
+	w.Name = proto.String(name)
+	return w
 }
 
 // constantNode makes a stored tensor of a nested graph a node, which can have

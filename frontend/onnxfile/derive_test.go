@@ -21,7 +21,8 @@ func TestWithNodes(t *testing.T) {
 	added := &onnxpb.NodeProto{OpType: proto.String("Constant"), Attribute: []*onnxpb.AttributeProto{
 		{Name: proto.String("value"), T: old[3].Attribute[1].T}}}
 	opset := &onnxpb.OperatorSetIdProto{Domain: proto.String("local"), Version: proto.Int64(2)}
-	d, err := m.WithNodes([]*onnxpb.NodeProto{added, old[2], old[0]}, []*onnxpb.OperatorSetIdProto{opset})
+	info := &onnxpb.ValueInfoProto{Name: proto.String("inner")}
+	d, err := m.WithNodes([]*onnxpb.NodeProto{added, old[2], old[0]}, Additions{[]*onnxpb.OperatorSetIdProto{opset}, []*onnxpb.ValueInfoProto{info}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,6 +32,7 @@ func TestWithNodes(t *testing.T) {
 		src.Graph.Node[2], src.Graph.Node[0],
 	}
 	want.OpsetImport = append(want.OpsetImport, opset)
+	want.Graph.ValueInfo = append(want.Graph.ValueInfo, info)
 	got := &onnxpb.ModelProto{}
 	if err := proto.Unmarshal(written(t, d.Draft()), got); err != nil {
 		t.Fatal(err)
@@ -41,7 +43,7 @@ func TestWithNodes(t *testing.T) {
 	if r := d.Tensor(added.Attribute[0].T); r == nil || r.Data.Len() != 2000 {
 		t.Errorf("the tensor of the new node is %+v", r)
 	}
-	if len(m.Proto.Graph.Node) != 4 || len(m.Proto.OpsetImport) != 1 {
+	if len(m.Proto.Graph.Node) != 4 || len(m.Proto.OpsetImport) != 1 || len(m.Proto.Graph.ValueInfo) != len(src.Graph.ValueInfo) {
 		t.Error("the model that it was made from has changed")
 	}
 }

@@ -28,10 +28,19 @@ type Work struct {
 //
 // Views (Reshape, Squeeze, Identity and the like) move nothing: runtimes alias
 // their input. Operators that pick rows (Gather, Slice) read what they pick.
-func Of(s *shape.Scope, n *onnxpb.NodeProto) Work {
-	c := &counter{rules: rules(), bodies: map[*shape.Scope]Work{}}
-	return c.node(s, n)
+func Of(s *shape.Scope, n *onnxpb.NodeProto) Work { return NewCounter().Of(s, n) }
+
+// Counter counts the work of many nodes of one model: it remembers bodies, so that
+// the nodes of a body cost nothing after the node around them was counted.
+type Counter struct{ c *counter }
+
+// NewCounter is a counter that has counted nothing.
+func NewCounter() *Counter {
+	return &Counter{&counter{rules: rules(), bodies: map[*shape.Scope]Work{}}}
 }
+
+// Of is what the function Of says.
+func (c *Counter) Of(s *shape.Scope, n *onnxpb.NodeProto) Work { return c.c.node(s, n) }
 
 // counter counts each body once, however many nodes call it.
 type counter struct {
