@@ -43,7 +43,7 @@ func readGoModel(m Model) (*goModel, error) {
 	}
 	g := &goModel{path: m.Path, stored: map[string]*goTensor{}}
 	var pb *onnxpb.ModelProto
-	values := func(t *onnxpb.TensorProto) ([]byte, error) { return rawValues(t) }
+	values := rawValues
 	if m.Data != nil {
 		pb = &onnxpb.ModelProto{}
 		if err := proto.Unmarshal(m.Data, pb); err != nil {
@@ -73,10 +73,10 @@ func readGoModel(m Model) (*goModel, error) {
 		return fail("the pure-Go engine does not run sparse weights", nil)
 	}
 	var total int64
-	store := func(name string, t *onnxpb.TensorProto) error {
+	store := func(name string, t *onnxpb.TensorProto, values func(*onnxpb.TensorProto) ([]byte, error)) error {
 		raw, err := values(t)
 		if err != nil {
-			return err
+			return &diag.Error{File: m.Path, Value: name, Msg: "the pure-Go engine cannot hold this weight", Err: err}
 		}
 		total += int64(len(raw))
 		if total > maxGoBytes {
@@ -90,7 +90,7 @@ func readGoModel(m Model) (*goModel, error) {
 		return nil
 	}
 	for _, t := range graph.GetInitializer() {
-		if err := store(t.GetName(), t); err != nil {
+		if err := store(t.GetName(), t, values); err != nil {
 			return nil, err
 		}
 	}
@@ -100,11 +100,14 @@ func readGoModel(m Model) (*goModel, error) {
 			nodes = append(nodes, n)
 			continue
 		}
-		t := constantOf(n)
+		t, from := constantOf(n), values
+		if attribute(n, "value") == nil {
+			from = rawValues // made here, not part of the file
+		}
 		if t == nil {
 			return nil, &diag.Error{File: m.Path, Node: n.GetName(), Msg: "the pure-Go engine does not run a Constant of this form"}
 		}
-		if err := store(n.GetOutput()[0], t); err != nil {
+		if err := store(n.GetOutput()[0], t, from); err != nil {
 			return nil, err
 		}
 	}
@@ -299,7 +302,7 @@ func (g *goModel) check() error {
 			return &diag.Error{File: g.path, Node: n.GetName(), Msg: "the pure-Go engine does not run " + op}
 		}
 	}
-	feed := map[string]*Value{}
+	shapes := map[string][]int64{}
 	for _, in := range g.inputs {
 		shape := make([]int64, len(in.Type.Shape))
 		for i, d := range in.Type.Shape {
@@ -307,14 +310,14 @@ func (g *goModel) check() error {
 				return nil // the rest is known when shapes are
 			}
 		}
-		n, ok := ir.Elements(shape)
-		if in.Type.Rank < 0 || !ok || n > maxGoBytes/4 {
+		if in.Type.Rank < 0 {
 			return nil
 		}
-		feed[in.Name] = &Value{Kind: ir.Tensor, Elem: ir.Float32, Shape: shape, Data: make([]byte, 4*n)}
+		shapes[in.Name] = shape
 	}
-	_, err := g.plan(feed)
-	return err
+	p := g.newPlan()
+	p.dry = true
+	return p.make(shapes, nil)
 }
 
 func nodeLabel(n *onnxpb.NodeProto) string {

@@ -27,52 +27,72 @@ type goPlan struct {
 	weights []*onnxpb.TensorProto
 	nodes   []*onnxpb.NodeProto
 	serial  int
+	dry     bool // only shapes count: no contents are made
 }
 
-// plan rewrites the model for one feed.
-func (g *goModel) plan(feed map[string]*Value) (*goPlan, error) {
+func (g *goModel) newPlan() *goPlan {
 	p := &goPlan{g: g, shapes: map[string][]int64{}, stored: map[string]*goTensor{}, at: map[string]string{}, results: map[string]int{}}
 	for name, t := range g.stored {
 		p.stored[name] = t
 	}
-	read := p.needed()
-	given := 0
+	return p
+}
+
+// plan rewrites the model for one feed.
+func (g *goModel) plan(feed map[string]*Value) (*goPlan, error) {
+	p := g.newPlan()
+	shapes := make(map[string][]int64, len(feed))
 	for _, port := range g.inputs {
 		v := feed[port.Name]
 		if v == nil {
 			return nil, &diag.Error{File: g.path, Value: port.Name, Msg: "input is not given"}
 		}
-		given++
-		if err := p.takeInput(port, v, read[port.Name]); err != nil {
-			return nil, err
+		if err := v.Check(); err != nil {
+			return nil, &diag.Error{File: g.path, Value: port.Name, Msg: "input cannot be given", Err: err}
 		}
+		if v.Kind != ir.Tensor || v.Elem != ir.Float32 {
+			return nil, &diag.Error{File: g.path, Value: port.Name, Msg: fmt.Sprintf("input is %s, float32 is expected", v)}
+		}
+		shapes[port.Name] = v.Shape
 	}
-	if given != len(feed) {
+	if len(shapes) != len(feed) {
 		return nil, p.unknown(feed)
 	}
-	for _, n := range g.nodes {
+	return p, p.make(shapes, feed)
+}
+
+// make rewrites the model for inputs of the given shapes. The contents are in
+// feed, which is not read for a dry plan.
+func (p *goPlan) make(shapes map[string][]int64, feed map[string]*Value) error {
+	read := p.needed()
+	for _, port := range p.g.inputs {
+		if err := p.takeInput(port, shapes[port.Name], feed[port.Name], read[port.Name]); err != nil {
+			return err
+		}
+	}
+	for _, n := range p.g.nodes {
 		if !slices.ContainsFunc(n.GetOutput(), func(out string) bool { return read[out] }) {
 			continue
 		}
 		for i, out := range n.GetOutput() {
 			if i > 0 && out != "" && read[out] {
-				return nil, p.refuse(n, fmt.Errorf("its output %q is used, and only the first of an operator can be", out))
+				return p.refuse(n, fmt.Errorf("its output %q is used, and only the first of an operator can be", out))
 			}
 		}
 		rule := goRuleOf(n.GetOpType())
 		if rule == nil {
-			return nil, p.refuse(n, fmt.Errorf("the operator is not known"))
+			return p.refuse(n, fmt.Errorf("the operator is not known"))
 		}
 		if err := rule(p, n); err != nil {
-			return nil, p.refuse(n, err)
+			return p.refuse(n, err)
 		}
 	}
-	for _, port := range g.outputs {
+	for _, port := range p.g.outputs {
 		if err := p.giveOutput(port.Name); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return p, nil
+	return nil
 }
 
 func (p *goPlan) refuse(n *onnxpb.NodeProto, err error) error {
@@ -108,38 +128,38 @@ func (p *goPlan) needed() map[string]bool {
 	return read
 }
 
-func (p *goPlan) takeInput(port Port, v *Value, read bool) error {
+func (p *goPlan) takeInput(port Port, shape []int64, v *Value, read bool) error {
 	fail := func(msg string) error { return &diag.Error{File: p.g.path, Value: port.Name, Msg: msg} }
-	if err := v.Check(); err != nil {
-		return fail("input cannot be given: " + err.Error())
-	}
-	if v.Kind != ir.Tensor || v.Elem != ir.Float32 {
-		return fail(fmt.Sprintf("input is %s, float32 is expected", v))
-	}
 	if port.Type.Rank >= 0 {
-		ok := port.Type.Rank == len(v.Shape)
-		for i := 0; ok && i < len(v.Shape); i++ {
-			ok = port.Type.Shape[i].N < 0 || port.Type.Shape[i].N == v.Shape[i]
+		ok := port.Type.Rank == len(shape)
+		for i := 0; ok && i < len(shape); i++ {
+			ok = port.Type.Shape[i].N < 0 || port.Type.Shape[i].N == shape[i]
 		}
 		if !ok {
-			return fail(fmt.Sprintf("input has shape %s, the model has %s", FormatShape(v.Shape), port.Type))
+			return fail(fmt.Sprintf("input has shape %s, the model has %s", FormatShape(shape), port.Type))
 		}
 	}
-	if v.Elements() == 0 || len(v.Shape) == 0 {
+	switch n, ok := ir.Elements(shape); {
+	case ok && n == 0 || len(shape) == 0:
 		return fail("the pure-Go engine takes no scalars and nothing without elements")
+	case !ok || n > maxGoBytes/4:
+		return fail(fmt.Sprintf("an input of shape %s is too large for the pure-Go engine", FormatShape(shape)))
 	}
-	p.shapes[port.Name] = v.Shape
+	p.shapes[port.Name] = shape
 	if !read {
 		return nil // an input that nothing reads would be an output for onnx-go
 	}
-	t, err := newGoTensor(ir.Float32, v.Shape, v.Data)
+	name := p.fresh()
+	p.at[port.Name] = name
+	if p.dry {
+		return nil
+	}
+	t, err := newGoTensor(ir.Float32, shape, v.Data)
 	if err != nil {
 		return fail(err.Error())
 	}
 	p.inputs = append(p.inputs, t)
-	name := p.fresh()
-	p.at[port.Name] = name
-	p.in = append(p.in, goInfo(name, v.Shape))
+	p.in = append(p.in, goInfo(name, shape))
 	return nil
 }
 
@@ -201,6 +221,9 @@ func (p *goPlan) emit(op string, in []string, attrs ...*onnxpb.AttributeProto) s
 // weight adds a stored tensor to the rewritten model and returns its name.
 func (p *goPlan) weight(t *goTensor) string {
 	name := p.fresh()
+	if p.dry {
+		return name
+	}
 	w := &onnxpb.TensorProto{Name: &name, Dims: t.shape}
 	if t.isInt {
 		w.DataType, w.Int64Data = proto.Int32(int32(ir.Int64)), t.integers
@@ -213,12 +236,20 @@ func (p *goPlan) weight(t *goTensor) string {
 
 // filled is a stored tensor of one number.
 func (p *goPlan) filled(shape []int64, x float32) string {
-	n, _ := ir.Elements(shape)
-	t := &goTensor{shape: shape, floats: make([]float32, n)}
+	t := p.zeros(shape)
 	for i := range t.floats {
 		t.floats[i] = x
 	}
 	return p.weight(t)
+}
+
+// zeros is a tensor of zeros; it has no contents in a dry plan.
+func (p *goPlan) zeros(shape []int64) *goTensor {
+	t := &goTensor{shape: shape}
+	if !p.dry {
+		t.floats = make([]float32, product(shape))
+	}
+	return t
 }
 
 // reshaped is value v of the rewritten model in another shape.

@@ -206,14 +206,14 @@ func broadcast(a, b []int64) ([]int64, error) {
 }
 
 // expand repeats a stored tensor to a shape that it broadcasts to.
-func expand(t *goTensor, shape []int64) (*goTensor, error) {
+func (p *goPlan) expand(t *goTensor, shape []int64) (*goTensor, error) {
 	if t.isInt {
 		return nil, errors.New("it computes with integers")
 	}
 	if got, err := broadcast(t.shape, shape); err != nil || !slices.Equal(got, shape) {
 		return nil, fmt.Errorf("a weight of shape %s does not fit %s", FormatShape(t.shape), FormatShape(shape))
 	}
-	if slices.Equal(t.shape, shape) {
+	if p.dry || slices.Equal(t.shape, shape) {
 		return t, nil
 	}
 	count, ok := ir.Elements(shape)
@@ -251,7 +251,7 @@ func expand(t *goTensor, shape []int64) (*goTensor, error) {
 // ones must have it.
 func (p *goPlan) spread(o *operand, shape []int64) (string, error) {
 	if o.stored != nil {
-		t, err := expand(o.stored, shape)
+		t, err := p.expand(o.stored, shape)
 		if err != nil {
 			return "", err
 		}
@@ -406,9 +406,9 @@ func gemmRule(p *goPlan, n *onnxpb.NodeProto) error {
 	shape := []int64{m, cols}
 	alpha, beta := floatAttr(n, "alpha", 1), floatAttr(n, "beta", 1)
 	c := p.operand(n, 2)
-	start := &goTensor{shape: shape, floats: make([]float32, product(shape))}
+	start := p.zeros(shape)
 	if c != nil && c.stored != nil {
-		if start, err = expand(c.stored, shape); err != nil {
+		if start, err = p.expand(c.stored, shape); err != nil {
 			return err
 		}
 	}
@@ -446,7 +446,7 @@ func matMulRule(p *goPlan, n *onnxpb.NodeProto) error {
 		av = p.reshaped(av, []int64{rows, a.shape[last]})
 	}
 	flat := []int64{rows, b.shape[1]}
-	out := p.gemm(av, bv, &goTensor{shape: flat, floats: make([]float32, product(flat))})
+	out := p.gemm(av, bv, p.zeros(flat))
 	shape := append(slices.Clone(a.shape[:last]), b.shape[1])
 	if last > 1 {
 		out = p.reshaped(out, shape)

@@ -145,6 +145,9 @@ func maxPoolRule(p *goPlan, n *onnxpb.NodeProto) error {
 	if err != nil {
 		return err
 	}
+	if w.pads[0] == 0 && (w.kernel[0] == x.shape[2] || w.kernel[1] == x.shape[3]) {
+		return errors.New("its window is as large as the image") // which gorgonia takes for a mistake
+	}
 	if rest && intAttr(n, "ceil_mode", 0) != 0 {
 		return errors.New("its ceil_mode makes a window that hangs over")
 	}

@@ -138,6 +138,11 @@ func goCases() []goCase {
 		one("Softmax of a vector", map[string][]int64{"x": {5}}, node("Softmax", in("x"), y, attrInt("axis", 0))),
 		goCase{name: "Softmax before opset 13", opset: 11, in: map[string][]int64{"x": {2, 3, 5}}, out: y, nodes: []*onnxpb.NodeProto{node("Softmax", in("x"), y)}},
 		goCase{name: "Unsqueeze before opset 13", opset: 11, in: x2, out: y, nodes: []*onnxpb.NodeProto{node("Unsqueeze", in("x"), y, attrInts("axes", 1))}},
+		goCase{name: "constants of all forms", in: x2, out: y, nodes: []*onnxpb.NodeProto{
+			node("Constant", nil, in("f"), newFloat("value_float", 3)),
+			node("Constant", nil, in("fs"), &onnxpb.AttributeProto{Name: proto.String("value_floats"), Type: onnxpb.AttributeProto_FLOATS.Enum(), Floats: []float32{1, 2, 3, 4, 5}}),
+			node("Constant", nil, in("i"), attrInts("value_ints", 5, 3)),
+			node("Mul", in("x", "f"), in("a")), node("Add", in("a", "fs"), in("b")), node("Reshape", in("b", "i"), y)}},
 		one("Dropout", x2, node("Dropout", in("x", "ratio"), in("y", "")), initializer("ratio", ir.Float32, nil, floats(.5))),
 		one("Sum", map[string][]int64{"x": {2, 3}, "z": {2, 3}}, node("Sum", in("x", "z", "w", "x"), y), weight("w", 3)),
 		goCase{name: "Transpose, then more", in: x4, out: in("y", "t"), w: []*onnxpb.TensorProto{ints("to", 6, -1), weight("w", 63, 2)}, nodes: []*onnxpb.NodeProto{
@@ -269,6 +274,7 @@ func TestGoRefuses(t *testing.T) {
 		{one(x4, node("Conv", in("x", "w"), in("y"), attrInts("pads", 1, 1, 0, 0)), weight("w", 4, 4, 3, 3)), "not the same on both sides"},
 		{one(x4, node("Conv", in("x", "w"), in("y")), weight("w", 4, 4, 9, 9)), "does not fit an image"},
 		{one(x4, node("MaxPool", in("x"), in("y"), attrInts("kernel_shape", 3, 3), attrInts("strides", 2, 2), attrInt("ceil_mode", 1))), "ceil_mode"},
+		{one(x4, node("MaxPool", in("x"), in("y"), attrInts("kernel_shape", 2, 6))), "as large as the image"},
 		{one(x4, node("MaxPool", in("x"), in("y", "i"), attrInts("kernel_shape", 2, 2)), nil...), ""},
 		{goCase{in: x4, out: in("y", "i"), nodes: []*onnxpb.NodeProto{node("MaxPool", in("x"), in("y", "i"), attrInts("kernel_shape", 2, 2))}}, `its output "i" is used`},
 		{one(map[string][]int64{"x": {2, 3}, "z": {3}}, node("Add", in("x", "z"), in("y"))), "would have to be broadcast"},
