@@ -25,9 +25,9 @@ func constDims(dims []*expr) ([]int64, bool) {
 
 // followed says whether contents of a tensor of these extents are followed, and
 // how many elements it has.
-func followed(v *value) (int, bool) {
+func (in *inferrer) followed(v *value) (int, bool) {
 	n := v.elements()
-	return int(n), n >= 0 && n <= maxContents
+	return int(n), n >= 0 && n <= maxContents && n <= int64(in.contents)
 }
 
 // exactArithmetic says whether contents of type e may be computed with: others
@@ -39,7 +39,7 @@ func exactArithmetic(e ir.ElemType) bool {
 // fill computes the contents of out from those of the given inputs, which
 // broadcast to it.
 func (c *call) fill(out *value, fn elementFn, ins ...int) {
-	n, ok := followed(out)
+	n, ok := c.in.followed(out)
 	if !ok || fn == nil || len(ins) == 0 {
 		return
 	}
@@ -475,7 +475,7 @@ func (c *call) castTo(out *value) {
 		return
 	}
 	data := c.data(0)
-	if n, ok := followed(out); !ok || data == nil || len(data) != n {
+	if n, ok := c.in.followed(out); !ok || data == nil || len(data) != n {
 		return
 	}
 	out.data = make([]*expr, len(data))

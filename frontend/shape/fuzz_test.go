@@ -219,6 +219,8 @@ func FuzzInfer(f *testing.F) {
 		defer file.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
+		stuck := time.AfterFunc(30*time.Second, func() { panic("inference does not end") })
+		defer stuck.Stop()
 		one, err1 := Infer(ctx, file, Options{})
 		two, err2 := Infer(ctx, file, Options{})
 		if (err1 == nil) != (err2 == nil) {

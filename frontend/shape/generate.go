@@ -14,7 +14,7 @@ func constant(c *call) {
 		if list {
 			out.dims = []*expr{c.num(int64(n))}
 		}
-		if k, ok := followed(out); ok {
+		if k, ok := c.in.followed(out); ok {
 			out.data = make([]*expr, k)
 			for i := range out.data {
 				if at != nil {
@@ -74,7 +74,7 @@ func constantOfShape(c *call) {
 		return
 	}
 	out := tensor(elem, dims...)
-	if n, ok := followed(out); ok && fill != nil {
+	if n, ok := c.in.followed(out); ok && fill != nil {
 		out.data = slices.Repeat([]*expr{fill}, n)
 	}
 	c.set(0, out)
@@ -128,7 +128,7 @@ func rangeOf(c *call) {
 		n = c.dataDependent(0, 0, nil, "contents")
 	}
 	out := tensor(elem, n)
-	if k, ok := followed(out); ok && exactArithmetic(elem) && !start.real {
+	if k, ok := c.in.followed(out); ok && exactArithmetic(elem) && !start.real {
 		out.data = make([]*expr, k)
 		for i := range out.data {
 			out.data[i] = c.al.add(start, c.al.mul(delta, c.num(int64(i))))

@@ -157,7 +157,7 @@ func (in *inferrer) withDefault(declared, stored *value) *value {
 			v.dims[i] = in.al.symbol("", 0, maxExtent, stored.dims[i].val, false)
 		}
 	}
-	if n, ok := followed(&v); ok && isIntegral(v.elem) {
+	if n, ok := in.followed(&v); ok && isIntegral(v.elem) {
 		data := in.contentsOf(stored)
 		if len(data) == n {
 			v.data = make([]*expr, n)

@@ -10,7 +10,7 @@ import (
 func (c *call) moved(v *value, dims []*expr) *value {
 	out := tensor(v.elem, dims...)
 	data := c.in.contentsOf(v)
-	if n, ok := followed(out); ok && data != nil && len(data) == n {
+	if n, ok := c.in.followed(out); ok && data != nil && len(data) == n {
 		out.data = data
 	}
 	return out
@@ -247,7 +247,7 @@ func (c *call) permutation(perm []int64, given bool, rank int) ([]int, bool) {
 // gatherData fills the contents of out with elements of v: from says which, by
 // index; a negative answer stands for an unknown element.
 func (c *call) gatherData(out, v *value, from func(index []int64) int64) {
-	n, ok := followed(out)
+	n, ok := c.in.followed(out)
 	data := c.in.contentsOf(v)
 	if !ok || data == nil {
 		return
@@ -429,7 +429,7 @@ func concat(c *call) {
 		}
 	}
 	out := tensor(elem, dims...)
-	if n, ok := followed(out); ok && rank == 1 {
+	if n, ok := c.in.followed(out); ok && rank == 1 {
 		out.data = make([]*expr, 0, n)
 		for i := range c.ins {
 			if data := c.data(i); data != nil {

@@ -1,6 +1,9 @@
 package shape
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // opEntry is what this package knows of one operator.
 type opEntry struct {
@@ -55,3 +58,19 @@ var standardOps = sync.OnceValue(func() *opIndex {
 })
 
 func since(versions ...int64) []int64 { return versions }
+
+// Operators are the names of all operators that are known, "domain::Type" outside
+// the standard domain, sorted.
+func Operators() []string {
+	var out []string
+	for domain, byName := range standardOps().byName {
+		for name := range byName {
+			if domain != "" {
+				name = domain + "::" + name
+			}
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}

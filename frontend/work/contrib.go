@@ -65,6 +65,10 @@ func blockedRules() map[string]rule {
 	} {
 		m[name] = all[name]
 	}
+	contrib := microsoftRules()
+	for _, name := range []string{"QLinearAveragePool", "QLinearGlobalAveragePool"} {
+		m[name] = contrib[name]
+	}
 	return m
 }
 

@@ -59,13 +59,12 @@ func modeDefault(op string) string {
 	return ""
 }
 
+// axisDefault holds the defaults that mean the same at every rank.
 func axisDefault(op string) string {
 	switch op {
-	case "Gather", "GatherElements", "ScatterElements", "ArgMax", "ArgMin", "Split", "SplitToSequence":
-		return "0"
-	case "Flatten", "QuantizeLinear", "DequantizeLinear":
+	case "Flatten":
 		return "1"
-	case "TopK", "OneHot", "LayerNormalization", "RMSNormalization", "LpNormalization":
+	case "TopK", "OneHot", "LayerNormalization", "RMSNormalization", "LpNormalization", "Softmax", "LogSoftmax", "Hardmax":
 		return "-1"
 	}
 	return ""

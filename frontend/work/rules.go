@@ -41,6 +41,7 @@ var rules = sync.OnceValue(func() *ruleIndex {
 		"ai.onnx.ml":               mlRules(),
 		"ai.onnx.preview":          onnxRules(),
 		"ai.onnx.preview.training": trainingRules(),
+		"ai.onnx.training":         trainingRules(),
 		"com.microsoft":            microsoftRules(),
 		"com.microsoft.nchwc":      blockedRules(),
 		"com.ms.internal.nhwc":     blockedRules(),

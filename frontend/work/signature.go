@@ -15,13 +15,13 @@ import (
 )
 
 // Signature is a canonical text of everything that the cost of n depends on:
-// domain, operator, the version of its meaning, element types and concrete shapes
-// of inputs and outputs, attributes other than defaults, and contents of the
-// small constant inputs that steer it. Nodes of equal signature cost the same on
+// domain, operator, its version where that changes what it computes, element
+// types and concrete shapes of inputs and outputs, attributes other than
+// defaults, and contents of the small constant inputs that steer it. Nodes of equal signature cost the same on
 // the same processor. For a node with nested graphs or a call of a function it
 // ends with a hash over the signatures of what runs inside.
 //
-//	Conv-11(float32[1,3,224,224],const float32[64,3,7,7])->float32[1,64,112,112]{pads=3,3,3,3 strides=2,2}
+//	Conv(float32[1,3,224,224],const float32[64,3,7,7])->float32[1,64,112,112]{pads=3,3,3,3 strides=2,2}
 //
 // An absent input is "_", and an input that is the same in every run says const:
 // runtimes arrange weights beforehand.
@@ -40,10 +40,7 @@ func (g *signer) node(s *shape.Scope, n *onnxpb.NodeProto) string {
 		b.WriteString("::")
 	}
 	b.WriteString(n.GetOpType())
-	if v := s.Since(n); v > 0 {
-		b.WriteByte('-')
-		b.WriteString(strconv.FormatInt(v, 10))
-	}
+	b.WriteString(meaning(n.GetOpType(), s.Since(n)))
 	b.WriteByte('(')
 	items := runs{b: &b}
 	last := len(n.Input)
@@ -65,6 +62,26 @@ func (g *signer) node(s *shape.Scope, n *onnxpb.NodeProto) string {
 		b.WriteString(g.body(body))
 	}
 	return b.String()
+}
+
+// meaning tells apart versions of an operator that compute something else of
+// equal operands; most versions only admit more types or move attributes to inputs.
+func meaning(op string, since int64) string {
+	switch op {
+	case "Softmax", "LogSoftmax", "Hardmax": // over one axis since 13, over all from axis on before
+		if since > 0 && since < 13 {
+			return "-1"
+		}
+	case "Resize": // coordinates
+		if since == 10 {
+			return "-10"
+		}
+	case "Scan": // with a batch axis
+		if since == 8 {
+			return "-8"
+		}
+	}
+	return ""
 }
 
 // runs writes a list of texts, equal neighbours once with their number.
@@ -202,6 +219,13 @@ func (g *signer) attributes(b *strings.Builder, s *shape.Scope, n *onnxpb.NodePr
 			continue
 		}
 		text := g.attribute(s, n, v)
+		if name == "axis" && v.I != nil {
+			text = axisText(s, n, v.GetI())
+			if text == "-1" && meaning(n.GetOpType(), 13) != meaning(n.GetOpType(), s.Since(n)) {
+				pairs = append(pairs, pair{name, text}) // the default was another axis once
+				continue
+			}
+		}
 		if !isDefault(n.GetOpType(), name, text) {
 			pairs = append(pairs, pair{name, text})
 		}
@@ -222,12 +246,35 @@ func (g *signer) attributes(b *strings.Builder, s *shape.Scope, n *onnxpb.NodePr
 	b.WriteByte('}')
 }
 
+// axisText writes an axis of the first input counted from the end, so that both
+// ways to name one agree.
+func axisText(s *shape.Scope, n *onnxpb.NodeProto, axis int64) string {
+	switch n.GetOpType() {
+	case "OneHot", "ConcatFromSequence", "SplitToSequence", "SequenceConstruct", "Flatten":
+		return strconv.FormatInt(axis, 10)
+	}
+	if v, ok := s.Of(firstInput(n)); ok && axis >= 0 && v.Dims != nil {
+		axis -= int64(len(v.Dims))
+	}
+	return strconv.FormatInt(axis, 10)
+}
+
+func firstInput(n *onnxpb.NodeProto) string {
+	if len(n.Input) > 0 {
+		return n.Input[0]
+	}
+	return ""
+}
+
 // freeAttribute says whether an attribute never changes the cost.
 func freeAttribute(n *onnxpb.NodeProto, name string) bool {
 	switch name {
 	case "doc_string", "epsilon", "alpha", "beta", "gamma", "seed", "momentum", "bias", "lambd", "consumed_inputs",
 		"scale_value", "mask_filter_value", "mean", "low", "high", "extrapolation_value", "cubic_coeff_a":
 		return n.GetDomain() == "" || n.GetDomain() == "ai.onnx" || name == "epsilon" || name == "alpha"
+	}
+	if name == "kernel_shape" && strings.Contains(n.GetOpType(), "Conv") {
+		return true // the weights say it
 	}
 	if n.GetOpType() == "Constant" || n.GetOpType() == "ConstantOfShape" {
 		return true // the contents of what they make
