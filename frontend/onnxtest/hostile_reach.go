@@ -92,8 +92,9 @@ func badBodies() []BadFile {
 	}
 	return []BadFile{
 		badModel("nested-10", Accept, "", nested(10)),
-		badModel("nested-60", Either, "", nested(60)),
-		badModel("nested-80", Refuse, "--max-depth", nested(80)),
+		badModel("nested-20", Either, "", nested(20)),
+		{Name: "nested-60", Bytes: nestedIfs(60)},
+		{Name: "nested-80", Answer: Refuse, Says: "--max-depth", Bytes: nestedIfs(80)},
 		{Name: "nested-20000", Answer: Refuse, Says: "--max-depth", Bytes: nestedIfs(20000)},
 		badModel("branch-output-from-outside", Either, "", func(_ *Model, g *Graph) {
 			x := g.layer("a", g.x())
