@@ -137,8 +137,8 @@ func writeRanges(w io.Writer, ranges []dataRange) error {
 // onlyWriter hides other methods, so that io.CopyBuffer uses its buffer.
 type onlyWriter struct{ io.Writer }
 
-// hashFile is the SHA-256 of a file in hexadecimal.
-func hashFile(ctx context.Context, path string) (string, error) {
+// HashFile is the SHA-256 of a file in hexadecimal.
+func HashFile(ctx context.Context, path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", &diag.Error{File: path, Msg: "cannot read the model", Err: err}

@@ -307,7 +307,7 @@ type job struct {
 func (w *writing) fill(ctx context.Context, b *Bundle) (*Manifest, error) {
 	m := b.Manifest.clone()
 	tasks := append([]func(context.Context) error{func(ctx context.Context) (err error) {
-		m.Model.SHA256, err = hashFile(ctx, b.source)
+		m.Model.SHA256, err = HashFile(ctx, b.source)
 		return err
 	}}, w.tasks(w.jobs(m, b))...)
 	if err := parallel(ctx, tasks); err != nil {
