@@ -98,15 +98,26 @@ func badBytes() []BadFile {
 }
 
 // nestedIfs is a model by hand of graphs in graphs, without the builder's
-// recursion: graph{node{attribute{graph}}}.
+// recursion: graph{node{attribute{graph}}}. What stands before and after the
+// innermost graph is gathered from the inside out.
 func nestedIfs(depth int) []byte {
-	ld := func(num protowire.Number, body []byte) []byte {
-		return protowire.AppendBytes(protowire.AppendTag(nil, num, protowire.BytesType), body)
+	inner := protowire.AppendString(protowire.AppendTag(nil, 2, protowire.BytesType), "leaf")
+	const after = "\xa0\x01\x05" // AttributeProto.type = GRAPH
+	var before [][]byte
+	size := uint64(len(inner))
+	// open begins a message of what was gathered so far.
+	open := func(prefix []byte, num protowire.Number) {
+		head := protowire.AppendVarint(protowire.AppendTag(prefix, num, protowire.BytesType), size)
+		before = append(before, head)
+		size += uint64(len(head))
 	}
-	g := ld(2, []byte("leaf"))
 	for range depth {
-		attribute := slices.Concat(ld(1, []byte("then_branch")), ld(6, g), []byte("\xa0\x01\x05"))
-		g = ld(1, slices.Concat(ld(4, []byte("If")), ld(5, attribute)))
+		open([]byte("\x0a\x0bthen_branch"), 6) // attribute{name, graph
+		size += uint64(len(after))
+		open([]byte("\x22\x02If"), 5) // node{op_type, attribute
+		open(nil, 1)                  // graph{node
 	}
-	return slices.Concat([]byte("\x08\x07"), ld(7, g), ld(8, []byte("\x10\x0d")))
+	open([]byte("\x08\x07"), 7) // model{ir_version, graph
+	slices.Reverse(before)
+	return slices.Concat(slices.Concat(before...), inner, bytes.Repeat([]byte(after), depth), []byte("\x42\x02\x10\x0d"))
 }
