@@ -24,39 +24,73 @@ func search(j *job) error {
 	if !ok {
 		return nil
 	}
-	var starts [][]int32
+	var starts []start
+	add := func(at []int32) {
+		if !x.Together(at) {
+			return
+		}
+		c := &partition.Chain{X: x, Objective: j.o.Objective, Start: at}
+		c.Run(j.ctx) // no steps: rates the start
+		starts = append(starts, start{at: at, score: c.Score})
+	}
 	for _, plan := range j.pool {
 		if at, _, ok := partition.FromPlan(m, plan); ok {
-			starts = append(starts, at)
+			add(at)
 		}
 	}
 	fastest := j.fastest(7)
 	for k := 1; k <= len(fastest); k++ {
 		if at := partition.Prefixes(x, x.Order(), j.o.Objective, fastest[:k], 40); at != nil {
-			starts = append(starts, at)
+			add(at)
 		}
 	}
+	if len(starts) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(starts, func(a, b start) int { return a.score.Compare(b.score) })
 	seed := j.o.Seed
-	for round := 0; round < 4 && !j.spent() || !j.deadline.IsZero() && !j.spent(); round++ {
+	for round := 0; round < rounds && !j.spent() || !j.deadline.IsZero() && !j.spent(); round++ {
 		var chains []*partition.Chain
-		for k := range 8 {
-			c := &partition.Chain{X: x, Objective: j.o.Objective, Seed: seed, Steps: 4_000, Hot: 0.05, Cold: 1e-4}
-			seed++
-			if round == 0 || j.best == nil {
-				if k >= len(starts) {
-					break
-				}
-				c.Start = starts[len(starts)-1-k]
-			} else if at, _, ok := partition.FromPlan(m, j.best); ok {
-				c.Start = at
-			} else {
-				break
+		for k := range chainCount {
+			from := starts[k%len(starts)]
+			hot := hotFirst
+			if round > 0 {
+				hot = hotLater
+				from = starts[min(k*4/chainCount, len(starts)-1)]
 			}
-			chains = append(chains, c)
+			chains = append(chains, &partition.Chain{X: x, Objective: j.o.Objective, Seed: seed, Steps: steps, Hot: hot, Cold: cold, Start: from.at, StartCopies: from.copies, Strict: k&1 == 0})
+			seed++
 		}
 		j.anneal(chains)
+		for _, c := range chains {
+			if c.Best != nil {
+				starts = append(starts, start{c.Best, c.Copies, c.Score})
+			}
+		}
+		slices.SortStableFunc(starts, func(a, b start) int { return a.score.Compare(b.score) })
+		starts = slices.CompactFunc(starts, func(a, b start) bool { return a.score == b.score })
+		starts = starts[:min(len(starts), keptStarts)]
 	}
 	return nil
+}
+
+// The default effort: about a second on two cores for a graph of some hundred
+// nodes. Temperatures are shares of the value of the start: the first round may
+// leave a start behind, later ones refine the best ones.
+const (
+	steps      = 5000 // moves of a chain
+	rounds     = 4
+	chainCount = 8
+	keptStarts = 8
+	hotFirst   = 0.05
+	hotLater   = 0.02
+	cold       = 1e-4
+)
+
+type start struct {
+	at     []int32
+	copies []uint64
+	score  partition.Score
 }
 
 // fastest are the processors by the time that they take for everything they support, most supported first.

@@ -17,12 +17,14 @@ import (
 // with whatever must follow it so that sub-models stay acyclic; whole sub-models
 // change places, merge and split.
 type Chain struct {
-	X         *Units
-	Objective ir.Objective
-	Start     []int32 // by unit: slot
-	Seed      uint64
-	Steps     int     // moves to try
-	Hot, Cold float64 // temperatures at the start and the end, as shares of the starting value
+	X           *Units
+	Objective   ir.Objective
+	Start       []int32  // by unit: slot
+	StartCopies []uint64 // by unit: slots with a replica; nil if there are none
+	Seed        uint64
+	Steps       int     // moves to try
+	Hot, Cold   float64 // temperatures at the start and the end, as shares of the starting value
+	Strict      bool    // never exceed a memory limit on the way, once it has been kept
 
 	// The best feasible assignment found, nil if there was none, and its score.
 	Best   []int32
@@ -38,25 +40,49 @@ type chain struct {
 	mark []int32
 	at   int32
 	cur  ir.Time
+	raw  ir.Time // objective of the state that value last looked at
+	over int64   // bytes by which the state that value last looked at exceeds limits
+
+	excess float64 // price of a byte beyond the limits, in picoseconds, at the start
+	soft   float64 // what it has grown by
 }
 
 // Run anneals until the steps are used up or the context ends.
 func (c *Chain) Run(ctx context.Context) {
 	x := &chain{Chain: c, s: sched.NewState(c.X.M, c.Start), r: rand.New(rand.NewPCG(c.Seed, 0x6a09e667f3bcc909))}
+	x.s.AddCopies(c.StartCopies)
 	x.mark = make([]int32, c.X.M.Units)
 	c.Score = Worst
+	if !x.s.Sound() || !c.X.Together(c.Start) {
+		return
+	}
+	x.soft, x.excess = 1, 1
 	x.cur = x.value(ir.MaxTime)
 	if x.cur == infeasible {
 		return
 	}
-	x.keep()
 	scale := float64(x.cur)
+	if x.over > 0 {
+		scale -= float64(x.penalty())
+	}
+	x.excess = scale / float64(x.room())
+	x.cur = x.value(ir.MaxTime)
+	x.keep()
 	hot, cold := c.Hot*scale, c.Cold*scale
+	const block = 64 // moves at one temperature
+	temp := hot
 	for i := range c.Steps {
-		if i&255 == 0 && ctx.Err() != nil {
-			break
+		if i%block == 0 {
+			if i&1023 == 0 && ctx.Err() != nil {
+				break
+			}
+			done := float64(i) / float64(c.Steps)
+			temp = hot * math.Pow(cold/hot, done)
+			if x.X.M.Limited() {
+				x.soft = math.Pow(softMost, done)
+				x.cur = x.value(ir.MaxTime)
+			}
 		}
-		temp := hot * math.Pow(cold/hot, float64(i)/float64(c.Steps))
 		limit := x.cur + ir.Time(-temp*math.Log(1-x.r.Float64()))
 		x.s.Begin()
 		if !x.propose() {
@@ -69,33 +95,61 @@ func (c *Chain) Run(ctx context.Context) {
 			continue
 		}
 		x.cur = v
-		if v <= x.Score.Value {
+		if x.over == 0 && x.raw <= x.Score.Value {
 			x.keep()
 		}
 	}
 }
 
+// softMost is by how much the price of a byte beyond the limits grows during a chain: at first a plan may exceed
+// them on the way to a better one, in the end it may not.
+const softMost = 1000
+
+// room is the smallest limit that a plan could break: what excess is measured by.
+func (x *chain) room() int64 {
+	room := int64(1 << 40)
+	for q, e := range x.X.M.Problem.Platform.Processors {
+		if x.X.M.SlotsOf(q) != 0 && e.MemoryBytes > 0 {
+			room = min(room, e.MemoryBytes)
+		}
+	}
+	for _, d := range x.X.M.Problem.Platform.Devices {
+		if d.MemoryBytes > 0 {
+			room = min(room, d.MemoryBytes)
+		}
+	}
+	return room
+}
+
+// penalty is the price of exceeding memory limits by x.over bytes.
+func (x *chain) penalty() ir.Time {
+	return ir.Time(min(float64(x.over)*x.excess*x.soft, float64(ir.MaxTime)/4)) + 1
+}
+
 const infeasible = ir.MaxTime
 
-// value is the objective of the current state if it is at most limit and the state is feasible.
+// value is the objective of the current state, with the price of exceeding memory limits, if it is at most limit and
+// the state can run.
 func (x *chain) value(limit ir.Time) ir.Time {
 	s := x.s
-	if !s.Sound() {
-		return infeasible
-	}
 	var v ir.Time
 	if x.Objective == ir.Throughput {
 		if v = s.Bottleneck(); v > limit || !s.Acyclic() {
 			return infeasible
 		}
+		x.raw = v
 	} else {
 		var ok bool
 		if v, ok = s.Simulate(limit); !ok || v > limit {
 			return infeasible
 		}
+		x.raw = v
 	}
-	if !s.Fits() {
-		return infeasible
+	if x.over = s.Overflow(); x.over > 0 {
+		if x.Strict && x.Best != nil {
+			return infeasible
+		}
+		v += x.penalty()
 	}
 	return v
 }
@@ -362,8 +416,16 @@ func FromPlan(m *sched.Model, plan *ir.Plan) (at []int32, copies []uint64, ok bo
 		at[u] = -1
 	}
 	free := make([]uint64, m.Procs)
+	have := make([]int, m.Procs)
+	for _, sub := range plan.Submodels {
+		have[sub.Processor]++
+	}
 	for q := range free {
 		free[q] = m.SlotsOf(q)
+		// Leave room before and behind.
+		for range (popcount(free[q]) - have[q]) / 2 {
+			free[q] &= free[q] - 1
+		}
 	}
 	count := make([]int, m.Units)
 	for _, sub := range plan.Submodels {

@@ -173,6 +173,18 @@ func (x *Units) Tied(u int32) []int32 {
 	return x.ties[x.tie[u]]
 }
 
+// Together says whether an assignment of units to slots keeps tied units on one processor.
+func (x *Units) Together(at []int32) bool {
+	for _, class := range x.ties {
+		for _, u := range class {
+			if x.M.Proc(int(at[u])) != x.M.Proc(int(at[class[0]])) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // Order is a topological order of the units.
 func (x *Units) Order() []int32 { return x.order }
 
