@@ -101,3 +101,10 @@ TESTDATA ?= /usr/share/libonnx-testdata/data
 conformance: $(ORT_LIB) ## cut ONNX's 1,072 conformance models everywhere and compare; installs libonnx-testdata
 	@test -d $(TESTDATA) || apt-get install -y libonnx-testdata
 	$(GO) run ./compiler/cmd/conformance -models $(TESTDATA)
+
+PYTHON ?= $(wildcard /usr/bin/python3)
+
+.PHONY: shapes
+shapes: $(ORT_LIB) ## compare inferred shapes with ONNX Runtime and onnx.shape_inference: MODELS=DIR, our networks, the conformance models
+	@test -d $(TESTDATA) || apt-get install -y libonnx-testdata
+	$(GO) run ./frontend/shape/shapecheck $(if $(PYTHON),-python $(PYTHON)) -catalog $(MODELS) $(TESTDATA)

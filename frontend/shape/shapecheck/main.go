@@ -3,7 +3,7 @@
 // came out. Data sets beside a model (test_data_set_0), or hints
 // (MODEL.hints.json), give its inputs; else they are random.
 //
-//	go run ./frontend/shape/shapecheck [-only TEXT] [-details] [-notes] [-python PATH] DIR…
+//	go run ./frontend/shape/shapecheck [-only TEXT] [-details] [-notes] [-python PATH] [-catalog] [DIR…]
 //
 // It prints a table and ends with status 1 if anything inferred was contradicted.
 package main
@@ -37,6 +37,7 @@ var (
 	details = flag.Bool("details", false, "print every value that is not known exactly")
 	notes   = flag.Bool("notes", false, "print the notes of each model")
 	pyPath  = flag.String("python", "", "a python3 with package onnx, to compare with its shape inference as well")
+	catalog = flag.Bool("catalog", false, "check the models of package onnxtest as well")
 	library = flag.String("ort-lib", "", "ONNX Runtime's library (default: $ONNXRUNTIME_LIB, or where make puts it)")
 )
 
@@ -55,11 +56,11 @@ func main() {
 		}
 	}
 	var sum tally
-	var files []string
+	var jobs []job
 	for _, dir := range flag.Args() {
 		err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 			if err == nil && strings.HasSuffix(path, ".onnx") && strings.Contains(path, *only) {
-				files = append(files, path)
+				jobs = append(jobs, fileJob(path))
 			}
 			return err
 		})
@@ -68,25 +69,49 @@ func main() {
 			os.Exit(2)
 		}
 	}
-	fmt.Printf("%-48s %6s %6s %6s %6s %6s %6s %5s %8s\n", "model", "values", "typed", "exact", "data", "wrong", "python", "contr", "ms")
-	for _, path := range files {
-		one := compareModel(engine, py, path)
-		sum.add(one)
-		name := filepath.Base(path)
-		if name == "model.onnx" {
-			name = filepath.Base(filepath.Dir(path))
+	if *catalog {
+		dir, err := os.MkdirTemp("", "shapecheck")
+		if err == nil {
+			var more []job
+			more, err = catalogJobs(dir)
+			jobs = append(jobs, more...)
 		}
-		if len(files) < 60 || len(one.contradictions) > 0 || one.exact+one.data < one.values || one.typed < one.values || one.failed != "" {
-			fmt.Printf("%-48s %6d %6d %6d %6d %6d %6d %5d %8.2f %s\n", name, one.values, one.typed, one.exact, one.data, one.wrong, one.python, len(one.contradictions), one.ms, one.failed)
+		if err != nil {
+			os.RemoveAll(dir)
+			fmt.Fprintln(os.Stderr, "shapecheck:", err)
+			os.Exit(2)
+		}
+		defer os.RemoveAll(dir)
+	}
+	fmt.Printf("%-48s %6s %6s %6s %6s %6s %6s %5s %8s\n", "model", "values", "typed", "exact", "data", "wrong", "python", "contr", "ms")
+	for _, j := range jobs {
+		one := compareModel(engine, py, j)
+		sum.add(one)
+		if len(jobs) < 60 || len(one.contradictions) > 0 || one.exact+one.data < one.values || one.typed < one.values || one.failed != "" {
+			fmt.Printf("%-48s %6d %6d %6d %6d %6d %6d %5d %8.2f %s\n", j.name, one.values, one.typed, one.exact, one.data, one.wrong, one.python, len(one.contradictions), one.ms, one.failed)
 		}
 		for _, c := range one.contradictions {
 			fmt.Printf("    %s\n", c)
 		}
 	}
-	fmt.Printf("%d models, %d ran; %d values: %d typed, %d exact, %d data-dependent, %d wrong; %d exact by python; %d contradictions\n", len(files), sum.ran, sum.values, sum.typed, sum.exact, sum.data, sum.wrong, sum.python, len(sum.contradictions))
+	fmt.Printf("%d models, %d ran; %d values: %d typed, %d exact, %d data-dependent, %d wrong; %d exact by python; %d contradictions\n", len(jobs), sum.ran, sum.values, sum.typed, sum.exact, sum.data, sum.wrong, sum.python, len(sum.contradictions))
 	if len(sum.contradictions) > 0 {
-		os.Exit(1)
+		defer os.Exit(1)
 	}
+}
+
+// job is one model to compare.
+type job struct {
+	name, path string
+	inputs     func() (map[string]*runtime.Value, map[string][]int64, error) // nil: by feedsFor
+}
+
+func fileJob(path string) job {
+	name := filepath.Base(path)
+	if name == "model.onnx" {
+		name = filepath.Base(filepath.Dir(path))
+	}
+	return job{name: name, path: path}
 }
 
 // tally counts values: typed ones whose type and rank are published, exact ones
@@ -116,15 +141,19 @@ type hints struct {
 	Values map[string]float64 `json:"values"`
 }
 
-func compareModel(engine runtime.Engine, py *python, path string) *tally {
-	r := &tally{}
+func compareModel(engine runtime.Engine, py *python, j job) *tally {
+	r, path := &tally{}, j.path
 	m, err := onnxfile.Open(context.Background(), path, onnxfile.Options{})
 	if err != nil {
 		r.failed = "open: " + err.Error()
 		return r
 	}
 	defer m.Close()
-	feeds, bind, err := feedsFor(path, m)
+	inputs := j.inputs
+	if inputs == nil {
+		inputs = func() (map[string]*runtime.Value, map[string][]int64, error) { return feedsFor(path, m) }
+	}
+	feeds, bind, err := inputs()
 	if err != nil {
 		r.failed = "inputs: " + err.Error()
 		return r
@@ -304,6 +333,10 @@ func guess(d *onnxpb.TensorShapeProto_Dimension, i, rank int) int64 {
 		return d.GetDimValue()
 	}
 	p := strings.ToLower(d.GetDimParam())
+	if a, b, ok := strings.Cut(p, " + "); ok && rank > 0 {
+		sum := guess(symbolDim(a), i, 0) + guess(symbolDim(b), i, 0)
+		return sum
+	}
 	switch {
 	case strings.Contains(p, "batch") || p == "n" || p == "b":
 		return 2
@@ -319,6 +352,10 @@ func guess(d *onnxpb.TensorShapeProto_Dimension, i, rank int) int64 {
 		return 3
 	}
 	return 5
+}
+
+func symbolDim(name string) *onnxpb.TensorShapeProto_Dimension {
+	return &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimParam{DimParam: name}}
 }
 
 func randomTensor(rng *rand.Rand, name string, elem int32, dims []int64, values map[string]float64) *runtime.Value {

@@ -30,7 +30,7 @@ for line in sys.stdin:
         m = shape_inference.infer_shapes(m, data_prop=True)
         for v in list(m.graph.value_info) + list(m.graph.output):
             t = v.type.tensor_type
-            if v.type.HasField("tensor_type") and t.HasField("shape"):
+            if isinstance(v.name, str) and v.type.HasField("tensor_type") and t.HasField("shape"):
                 out[v.name] = [d.dim_value if d.HasField("dim_value") else None for d in t.shape.dim]
     except Exception as e:
         pass
@@ -39,9 +39,10 @@ for line in sys.stdin:
 
 // python is a running interpreter; nil where none is used.
 type python struct {
-	cmd *exec.Cmd
-	in  *json.Encoder
-	out *json.Decoder
+	path string
+	cmd  *exec.Cmd
+	in   *json.Encoder
+	out  *json.Decoder
 }
 
 func startPython(path string) (*python, error) {
@@ -58,7 +59,7 @@ func startPython(path string) (*python, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("cannot start %s: %w", path, err)
 	}
-	return &python{cmd: cmd, in: json.NewEncoder(in), out: json.NewDecoder(out)}, nil
+	return &python{path: path, cmd: cmd, in: json.NewEncoder(in), out: json.NewDecoder(out)}, nil
 }
 
 // infer is what onnx.shape_inference says of the values of a model: extents, nil
@@ -67,14 +68,22 @@ func (p *python) infer(path string, shapes map[string][]int64) (map[string][]*in
 	if p == nil {
 		return nil, nil
 	}
-	if err := p.in.Encode(map[string]any{"path": path, "shapes": shapes}); err != nil {
-		return nil, err
-	}
 	var got map[string][]*int64
-	if err := p.out.Decode(&got); err != nil {
-		return nil, fmt.Errorf("python stopped: %w", err)
+	err := p.in.Encode(map[string]any{"path": path, "shapes": shapes})
+	if err == nil {
+		err = p.out.Decode(&got)
 	}
-	return got, nil
+	if err == nil {
+		return got, nil
+	}
+	// Some models crash the interpreter; the next one gets a new one.
+	_ = p.cmd.Wait()
+	next, startErr := startPython(p.path)
+	if startErr != nil {
+		return nil, startErr
+	}
+	*p = *next
+	return nil, fmt.Errorf("python stopped: %w", err)
 }
 
 // sameShape says whether all extents are known and equal to dims.
