@@ -246,7 +246,12 @@ func (r *Result) emit() error {
 	if err != nil {
 		return err
 	}
-	r.Bundle.AddFile("trace.json", trace)
+	r.Bundle.AddFile(report.TraceFile, trace)
+	page, err := report.HTML(r.Bundle.Manifest, r.Lowered, r.Placement, report.Options{Command: r.Options.command()})
+	if err != nil {
+		return err
+	}
+	r.Bundle.AddFile(report.HTMLFile, page)
 	return nil
 }
 
