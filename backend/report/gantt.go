@@ -9,7 +9,7 @@ import (
 
 // Sizes of the timeline, in SVG units.
 const (
-	ganttLabel  = 170.0 // width of the row labels
+	ganttLabel  = 215.0 // width of the row labels
 	ganttPlot   = 1000.0
 	ganttRow    = 30.0
 	ganttAxis   = 26.0
@@ -82,7 +82,7 @@ func (v *view) gantt() gantt {
 	}
 	g := gantt{Width: ganttLabel + ganttPlot + ganttRight, PlotX: ganttLabel, PlotW: ganttPlot}
 	row := func(label, title string, link bool) *ganttLine {
-		g.Rows = append(g.Rows, ganttLine{Label: shorten(label, 25), Title: title, Link: link, Y: ganttAxis + float64(len(g.Rows))*ganttRow})
+		g.Rows = append(g.Rows, ganttLine{Label: shorten(label, 32), Title: title, Link: link, Y: ganttAxis + float64(len(g.Rows))*ganttRow})
 		return &g.Rows[len(g.Rows)-1]
 	}
 	drawn := 0
@@ -109,8 +109,8 @@ func (v *view) gantt() gantt {
 				continue
 			}
 			if r == nil {
-				name := pf.Devices[link.From].Name + " → " + pf.Devices[link.To].Name
-				title := name
+				from, to := pf.Devices[link.From].Name, pf.Devices[link.To].Name
+				name, title := shorten(from, 15)+" → "+shorten(to, 14), from+" → "+to
 				if link.Medium != "" {
 					title += ", shared medium " + link.Medium
 				}
@@ -195,7 +195,7 @@ func (v *view) hopBox(i int, y float64, total ir.Time) ganttBox {
 // fitted is a label cut to a width, or nothing where less than a few characters fit.
 func fitted(s string, width float64) string {
 	n := int(width / charWidth)
-	if n < 4 && len([]rune(s)) > n {
+	if n < 7 && len([]rune(s)) > n {
 		return ""
 	}
 	return shorten(s, n)

@@ -11,9 +11,9 @@ import (
 
 // Sizes of the quotient graph, in SVG units.
 const (
-	quotientColumn = 250.0
+	quotientColumn = 266.0
 	quotientLane   = 96.0
-	quotientBoxW   = 140.0
+	quotientBoxW   = 156.0
 	quotientBoxH   = 52.0
 	quotientEdgeX  = 16.0
 	// maxQuotientBoxes is from how many sub-models on those of one processor are drawn as one box.

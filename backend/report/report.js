@@ -147,6 +147,18 @@
     };
     const root = build(data.subs[k].tree, null);
     root.open = true;
+    // Show something to begin with: unfold the largest groups while there is room.
+    let boxes = root.parts ? root.parts.length : 1;
+    const closed = root.parts ? root.parts.filter((p) => p.parts) : [];
+    for (;;) {
+      closed.sort((a, b) => b.count - a.count || a.first - b.first);
+      const g = closed[0];
+      if (!g || (boxes > 1 && boxes - 1 + g.parts.length > 20)) break;
+      closed.shift();
+      g.open = true;
+      boxes += g.parts.length - 1;
+      closed.push(...g.parts.filter((p) => p.parts));
+    }
     const state = { root, groups };
     prepared.set(k, state);
     return state;
@@ -229,9 +241,11 @@
       const x1 = x[f.a] + boxW / 2, y1 = y(f.a) + boxH, x2 = x[f.b] + boxW / 2, y2 = y(f.b);
       const back = f.a > f.b;
       const bend = back ? 60 : Math.max(20, (y2 - y1) / 2);
+      // What passes boxes goes around them: to the left, or to the right.
+      const around = !back && layer[f.b] > layer[f.a] + 1 && Math.abs(x1 - x2) < boxW ? (f.a % 2 ? 1 : -1) * boxW * 0.8 : 0;
       const path = el("path", {
         class: back ? "flow back" : "flow", "stroke-width": (0.8 + 0.5 * Math.max(0, Math.log10(f.n + 1) - 3)).toFixed(1),
-        d: `M${x1.toFixed(1)} ${y1} C${x1.toFixed(1)} ${y1 + bend} ${x2.toFixed(1)} ${y2 - bend} ${x2.toFixed(1)} ${y2}`,
+        d: `M${x1.toFixed(1)} ${y1} C${(x1 + around).toFixed(1)} ${y1 + bend} ${(x2 + around).toFixed(1)} ${y2 - bend} ${x2.toFixed(1)} ${y2}`,
       });
       const title = el("title", {});
       title.textContent = `${f.count} edge${f.count > 1 ? "s" : ""}, ${bytes(f.n)}`;
@@ -281,7 +295,7 @@
     });
     document.getElementById("crumbs").replaceChildren(...crumbs);
     document.getElementById("inside-text").textContent =
-      `${sub.id} on ${sub.processor}: ${sub.count} nodes in ${boxes.length} boxes` + (few ? "" : "; fold groups to see more at once");
+      `${sub.id} on ${sub.processor}: ${sub.count} node${sub.count === 1 ? "" : "s"} in ${boxes.length} box${boxes.length === 1 ? "" : "es"}` + (few ? "" : "; fold groups to see more at once");
     if (focused && focused.hasAttribute("tabindex")) focused.focus();
   };
   for (const b of document.querySelectorAll(".picker button")) b.addEventListener("click", () => draw(Number(b.dataset.sub)));

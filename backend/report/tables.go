@@ -92,7 +92,7 @@ func (v *view) headline() headline {
 		h.Bottleneck = v.bottleneck()
 	}
 	h.Gap = percent(v.m.Prediction.Gap)
-	h.GapNote = "above the lower bound of " + timeText(plan.LowerBound) + " for any plan"
+	h.GapNote = "to the lower bound of " + timeText(plan.LowerBound) + " for any plan"
 	if plan.ProvenOptimal {
 		h.Gap, h.GapNote = "optimal", "proven: no plan is better under this model"
 	}
@@ -102,7 +102,7 @@ func (v *view) headline() headline {
 	}
 	h.Sent = bytesText(sent)
 	h.SentNote = "in " + countText(len(v.m.Edges), "tensor", "tensors") + " between sub-models"
-	if a := v.p.Auto; a != nil {
+	if a := v.p.Auto; a != nil && timeText(a.Value()) != h.Value {
 		h.Auto = fmt.Sprintf("With --submodels auto it would be %s, in %s.", timeText(a.Value()), countText(len(a.Submodels), "sub-model", "sub-models"))
 	}
 	return h
@@ -126,7 +126,7 @@ func (v *view) bottleneck() string {
 	_, names := pf.Channels()
 	for i, t := range s.LinkLoad {
 		if t == v.p.Plan.Bottleneck {
-			return "limited by link " + names[i]
+			return "limited by link " + strings.Replace(names[i], "->", " → ", 1)
 		}
 	}
 	return ""
