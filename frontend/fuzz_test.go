@@ -16,8 +16,8 @@ import (
 func fuzzFleet(t testing.TB) *profiles.Fleet {
 	t.Helper()
 	fleet, err := profiles.LoadFS(fstest.MapFS{
-		"a.yaml": {Data: []byte("schema: dnnsplit/device/v1\nname: a\nmemory: 8GiB\nprocessors:\n  - {name: cpu, kind: cpu, provider: CPUExecutionProvider, peak: {float32: 10GFLOP/s}, memory_bandwidth: 10GB/s}\nsource: made up\n")},
-		"b.yaml": {Data: []byte("schema: dnnsplit/device/v1\nname: b\nmemory: 8GiB\nprocessors:\n  - {name: gpu, kind: gpu, provider: CUDAExecutionProvider, peak: {float32: 1TFLOP/s}, memory_bandwidth: 100GB/s, unsupported: [Loop]}\nsource: made up\n")},
+		"a.yaml":     {Data: []byte("schema: dnnsplit/device/v1\nname: a\nmemory: 8GiB\nprocessors:\n  - {name: cpu, kind: cpu, provider: CPUExecutionProvider, peak: {float32: 10GFLOP/s}, memory_bandwidth: 10GB/s}\nsource: made up\n")},
+		"b.yaml":     {Data: []byte("schema: dnnsplit/device/v1\nname: b\nmemory: 8GiB\nprocessors:\n  - {name: gpu, kind: gpu, provider: CUDAExecutionProvider, peak: {float32: 1TFLOP/s}, memory_bandwidth: 100GB/s, unsupported: [Loop]}\nsource: made up\n")},
 		"fleet.yaml": {Data: []byte("schema: dnnsplit/fleet/v1\nlinks:\n  - {between: [a, b], bandwidth: 1Gbit/s, latency: 1ms}\n")},
 	}, ".")
 	if err != nil {

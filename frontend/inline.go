@@ -242,6 +242,19 @@ func (in *inliner) bind(n *onnxpb.NodeProto, label string) (c *call, why string)
 			c.define(out)
 		}
 	}
+	absent := ""
+	walkNodes(f.GetNode(), func(b *onnxpb.NodeProto) {
+		for _, g := range bodies(b) {
+			for _, v := range g.GetOutput() {
+				if to, ok := c.names[v.GetName()]; ok && to == "" {
+					absent = v.GetName()
+				}
+			}
+		}
+	})
+	if absent != "" {
+		return nil, fmt.Sprintf("it hands on its input %q, which the call leaves out", absent)
+	}
 	return c, ""
 }
 
