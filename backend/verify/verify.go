@@ -23,10 +23,14 @@ type Options struct {
 	Seed   uint64 // of the generated inputs
 	Trials int    // sets of inputs; 0 is 2, fewer cannot tell whether outputs depend on inputs
 
-	Dims   map[string]int64          // extents of symbolic dimensions, by symbol
-	Shapes map[string][]int64        // shapes of inputs, by input
-	Hints  string                    // hints file; "": the one beside the model, if there is one
-	Inputs map[string]*runtime.Value // the user's own inputs; the others are generated
+	Dims   map[string]int64   // extents of symbolic dimensions, by symbol
+	Shapes map[string][]int64 // shapes of inputs, by input
+	Hints  string             // hints file; "": the one beside the model, if there is one
+	// The user's own inputs; the others are generated. Inputs wins over InputFiles,
+	// InputFiles over InputSet.
+	Inputs     map[string]*runtime.Value
+	InputFiles map[string]string // by input: a .npy or .pb file
+	InputSet   string            // an .npz file or a folder: see ReadInputs
 
 	// Levels are the levels of graph optimisation to compare at besides Disabled.
 	// nil is All; an empty list none. The pure-Go engine has none.
@@ -226,7 +230,11 @@ func (v *verification) firstRuns(ctx context.Context, s runtime.Session) ([][]*r
 	if err != nil {
 		return nil, err
 	}
-	g := &generator{model: v.model, seed: v.Seed, ports: s.Inputs(), given: v.Inputs, shapes: v.Shapes,
+	given, err := v.userInputs(v.model, s.Inputs())
+	if err != nil {
+		return nil, err
+	}
+	g := &generator{model: v.model, seed: v.Seed, ports: s.Inputs(), given: given, shapes: v.Shapes,
 		hints: hints, dims: v.Dims, elemOf: v.contained(ctx)}
 	if err := g.prepare(); err != nil {
 		return nil, err
