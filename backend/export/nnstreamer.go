@@ -1,8 +1,10 @@
 package export
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,8 +16,8 @@ import (
 )
 
 // NNStreamer runs a sub-model as a tensor_filter of framework onnxruntime in a
-// GStreamer pipeline, one pipeline a device here. What it can pass is narrower
-// than ONNX (nnstreamer: tensor_typedef.h, tensor_filter_onnxruntime.cc):
+// GStreamer pipeline. What it can pass is narrower than ONNX (nnstreamer:
+// tensor_typedef.h, tensor_filter_onnxruntime.cc):
 //
 //   - every extent is a number, at least 1; the rank is from 1 to 16;
 //   - element types are the integers of 8 to 64 bits, float16, float32 and float64;
@@ -25,7 +27,12 @@ import (
 // A tensor that several sub-models use passes a tee, with a queue in each branch.
 // A model with several inputs gets them from a tensor_mux, which waits for one
 // buffer from each side; one with several outputs feeds a tensor_demux. Between
-// devices a tensor goes from an edgesink to an edgesrc over TCP, a port each.
+// pipelines a tensor goes from an edgesink to an edgesrc over TCP, a port each.
+//
+// An edgesrc connects when its pipeline starts, so that the edgesink must be there
+// already, and pipelines must not wait for one another in a circle. A device
+// therefore has a pipeline for each level: a sub-model's level is the largest number
+// of times that anything on its way there has changed devices.
 
 const (
 	nnsMaxRank    = 16
@@ -51,17 +58,37 @@ type flow struct {
 	dims, elem string
 }
 
+// stage is a pipeline: a device's sub-models of one level.
+type stage struct {
+	device int // among the manifest's
+	level  int
+}
+
+func (a stage) compare(b stage) int {
+	return cmp.Or(cmp.Compare(a.level, b.level), cmp.Compare(a.device, b.device))
+}
+
+// crossing is a tensor that goes to another pipeline.
+type crossing struct {
+	tensor string
+	to     stage
+}
+
 // pipelines are the launch lines in the making.
 type pipelines struct {
 	*job
 	flows    []*flow
 	by       map[string]*flow
-	ports    map[[2]string]int // by tensor and destination device
+	at       []stage // by sub-model
+	source   stage   // where the application puts inputs in
+	sink     stage   // where it takes outputs out
+	stages   []stage // in the order in which they can be started
+	ports    map[crossing]int
 	problems diag.List
 }
 
 func (j *job) nnstreamer(context.Context) error {
-	p := &pipelines{job: j, by: map[string]*flow{}, ports: map[[2]string]int{}}
+	p := &pipelines{job: j, by: map[string]*flow{}, ports: map[crossing]int{}}
 	p.gather()
 	for i, s := range j.m.Submodels {
 		for _, list := range [][]string{s.Inputs, s.Outputs} {
@@ -75,16 +102,14 @@ func (j *job) nnstreamer(context.Context) error {
 	if err := p.problems.Err(); err != nil {
 		return err
 	}
+	p.arrange()
 	if err := p.assignPorts(); err != nil {
 		return err
 	}
-	source, sink := p.home()
-	for _, dev := range j.m.Devices {
-		if text := p.device(dev.Name, source, sink); text != "" {
-			name := safe(dev.Name) + ".launch"
-			j.addText(name, text)
-			fmt.Fprintf(&j.text, "%s: gst-launch-1.0 $(cat %s)\n", dev.Name, shellQuoted(filepath.Join(j.Output, name)))
-		}
+	for _, at := range p.stages {
+		name := p.name(at)
+		j.addText(name, p.lines(at))
+		fmt.Fprintf(&j.text, "%s: gst-launch-1.0 $(cat %s)\n", j.m.Devices[at.device].Name, shellQuoted(name))
 	}
 	for i, s := range j.m.Submodels {
 		j.copyFile(s.File, s.File, s.SHA256, s.Bytes)
@@ -95,8 +120,30 @@ func (j *job) nnstreamer(context.Context) error {
 			j.notef("NNStreamer's onnxruntime sub-plugin runs on the CPU: sub-model %q does not run on %s", s.ID, p.Name)
 		}
 	}
-	j.notef("start the devices from the last to the first, so that each finds its peers: every edgesink waits for the connection")
+	j.notef("start the pipelines in the order in which they are listed, in this folder on every device: an edgesrc connects to an edgesink that is there already")
+	j.notef("appsrc and appsink are where an application puts tensors in and takes them out: it starts those pipelines with gst_parse_launch")
 	return nil
+}
+
+// name is the file of a pipeline: the device's name, with the level where there are several.
+func (p *pipelines) name(at stage) string {
+	name := safe(p.m.Devices[at.device].Name)
+	for i, d := range p.m.Devices {
+		if i != at.device && strings.EqualFold(safe(d.Name), name) {
+			name = fmt.Sprintf("%s-%d", name, at.device)
+			break
+		}
+	}
+	n := 0
+	for _, s := range p.stages {
+		if s.device == at.device {
+			n++
+		}
+	}
+	if n > 1 {
+		name += "." + strconv.Itoa(at.level)
+	}
+	return name + ".launch"
 }
 
 func (p *pipelines) fail(tensor, msg string) {
@@ -184,27 +231,47 @@ func (p *pipelines) caps(name string) (dims, elem string) {
 	return strings.Join(parts, ":"), elem
 }
 
-// destinations are the other devices that need a tensor, in the order of the fleet.
-func (p *pipelines) destinations(f *flow, home, sink string) []string {
-	var out []string
-	for _, dev := range p.m.Devices {
-		if dev.Name == home {
-			continue
+// arrange finds the pipelines.
+func (p *pipelines) arrange() {
+	device := map[string]int{}
+	for i, d := range p.m.Devices {
+		device[d.Name] = i
+	}
+	source, sink := p.ends()
+	p.source = stage{device: device[source]}
+	p.at = make([]stage, len(p.m.Submodels))
+	// behind is a pipeline of a device that can have what a pipeline makes.
+	behind := func(from stage, dev int) int {
+		if from.device == dev {
+			return from.level
 		}
-		needed := f.output && dev.Name == sink
-		for _, i := range f.takers {
-			needed = needed || p.proc(i).Device == dev.Name
-		}
-		if needed {
-			out = append(out, dev.Name)
+		return from.level + 1
+	}
+	for i, s := range p.m.Submodels { // in execution order
+		p.at[i].device = device[p.proc(i).Device]
+		for _, name := range s.Inputs {
+			p.at[i].level = max(p.at[i].level, behind(p.home(p.by[name]), p.at[i].device))
 		}
 	}
-	return out
+	p.sink.device = device[sink]
+	for _, f := range p.flows {
+		if f.output {
+			p.sink.level = max(p.sink.level, behind(p.home(f), p.sink.device))
+		}
+	}
+	used := map[stage]bool{}
+	for _, f := range p.flows {
+		used[p.home(f)] = true
+		for _, at := range p.destinations(f) {
+			used[at] = true
+		}
+	}
+	p.stages = slices.SortedFunc(maps.Keys(used), stage.compare)
 }
 
-// home is the device where inputs appear and the one where outputs go: those of
-// the predicted transfers, else those of the first and the last sub-model.
-func (p *pipelines) home() (source, sink string) {
+// ends are the devices where inputs appear and where outputs go: those of the
+// predicted transfers, else those of the first and the last sub-model.
+func (p *pipelines) ends() (source, sink string) {
 	if n := len(p.m.Submodels); n > 0 {
 		source, sink = p.proc(0).Device, p.proc(n-1).Device
 	}
@@ -221,43 +288,58 @@ func (p *pipelines) home() (source, sink string) {
 	return source, sink
 }
 
-// homeOf is the device where a tensor comes to be.
-func (p *pipelines) homeOf(f *flow, source string) string {
+// home is the pipeline in which a tensor comes to be.
+func (p *pipelines) home(f *flow) stage {
 	if f.from < 0 {
-		return source
+		return p.source
 	}
-	return p.proc(f.from).Device
+	return p.at[f.from]
 }
 
-// assignPorts gives every crossing of a tensor between two devices a port.
+// destinations are the other pipelines that need a tensor, in the order of their start.
+func (p *pipelines) destinations(f *flow) []stage {
+	var out []stage
+	for _, i := range f.takers {
+		out = append(out, p.at[i])
+	}
+	if f.output {
+		out = append(out, p.sink)
+	}
+	slices.SortFunc(out, stage.compare)
+	home := p.home(f)
+	return slices.DeleteFunc(slices.Compact(out), func(s stage) bool { return s == home })
+}
+
+// assignPorts gives every tensor that goes to another pipeline a port.
 func (p *pipelines) assignPorts() error {
 	next := p.Port
 	if next == 0 {
 		next = nnsFirstPort
 	}
-	source, sink := p.home()
 	for _, f := range p.flows {
-		for _, dev := range p.destinations(f, p.homeOf(f, source), sink) {
+		for _, to := range p.destinations(f) {
 			if next < 1 || next > 65535 {
-				return &diag.Error{File: p.dir, Msg: fmt.Sprintf("the tensors between devices need more ports than there are from %d on: choose a lower first port", p.Port)}
+				return &diag.Error{File: p.dir, Msg: fmt.Sprintf("the tensors between pipelines need more ports than there are from %d on: choose a lower first port", p.Port)}
 			}
-			p.ports[[2]string{f.tensor, dev}] = next
+			p.ports[crossing{f.tensor, to}] = next
 			next++
 		}
 	}
 	return nil
 }
 
-func (p *pipelines) host(device string) string {
-	if h := p.Hosts[device]; h != "" {
+// host is the address of a pipeline's device.
+func (p *pipelines) host(at stage) string {
+	if h := p.Hosts[p.m.Devices[at.device].Name]; h != "" {
 		return h
 	}
 	return "localhost"
 }
 
-// device is the pipeline of a device, "" if nothing runs there: an element chain a line.
-func (p *pipelines) device(dev, source, sink string) string {
+// lines is a pipeline: an element chain a line.
+func (p *pipelines) lines(at stage) string {
 	var lines []string
+	line := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	index := map[*flow]int{}
 	for k, f := range p.flows {
 		index[f] = k
@@ -266,19 +348,16 @@ func (p *pipelines) device(dev, source, sink string) string {
 		return fmt.Sprintf("other/tensors,format=static,num_tensors=1,dimensions=(string)%s,types=(string)%s,framerate=0/1", f.dims, f.elem)
 	}
 	tee := func(f *flow) string { return fmt.Sprintf("t%d", index[f]) }
-	// Where tensors come from: the application, another device, or a model here.
+	// Where tensors come from: the application, another pipeline, or a model here.
 	for _, f := range p.flows {
-		home := p.homeOf(f, source)
-		port, sent := p.ports[[2]string{f.tensor, dev}]
-		switch {
-		case sent:
-			lines = append(lines, fmt.Sprintf("edgesrc dest-host=%s dest-port=%d connect-type=TCP ! %s ! tee name=%s", p.host(home), port, caps(f), tee(f)))
-		case home == dev && f.from < 0:
-			lines = append(lines, fmt.Sprintf("appsrc name=in%d is-live=true format=time caps=%s ! tee name=%s", index[f], caps(f), tee(f)))
+		if port, received := p.ports[crossing{f.tensor, at}]; received {
+			line("edgesrc dest-host=%s dest-port=%d connect-type=TCP ! %s ! tee name=%s", p.host(p.home(f)), port, caps(f), tee(f))
+		} else if f.from < 0 && p.source == at {
+			line("appsrc name=in%d is-live=true format=time caps=%s ! tee name=%s", index[f], caps(f), tee(f))
 		}
 	}
 	for i, s := range p.m.Submodels {
-		if p.proc(i).Device != dev {
+		if p.at[i] != at {
 			continue
 		}
 		filter := fmt.Sprintf("tensor_filter name=f%d framework=onnxruntime model=%s", i, gstQuoted(s.File))
@@ -286,42 +365,38 @@ func (p *pipelines) device(dev, source, sink string) string {
 			filter = fmt.Sprintf("%s. ! queue ! %s", tee(p.by[s.Inputs[0]]), filter)
 		} else {
 			for k, name := range s.Inputs {
-				lines = append(lines, fmt.Sprintf("%s. ! queue ! m%d.sink_%d", tee(p.by[name]), i, k))
+				line("%s. ! queue ! m%d.sink_%d", tee(p.by[name]), i, k)
 			}
 			filter = fmt.Sprintf("tensor_mux name=m%d sync-mode=nosync ! %s", i, filter)
 		}
 		if len(s.Outputs) == 1 {
-			lines = append(lines, fmt.Sprintf("%s ! tee name=%s", filter, tee(p.by[s.Outputs[0]])))
+			line("%s ! tee name=%s", filter, tee(p.by[s.Outputs[0]]))
 			continue
 		}
-		lines = append(lines, fmt.Sprintf("%s ! tensor_demux name=d%d", filter, i))
+		line("%s ! tensor_demux name=d%d", filter, i)
 		for k, name := range s.Outputs {
-			lines = append(lines, fmt.Sprintf("d%d.src_%d ! queue ! tee name=%s", i, k, tee(p.by[name])))
+			line("d%d.src_%d ! queue ! tee name=%s", i, k, tee(p.by[name]))
 		}
 	}
 	// Where they go beside the models.
 	for _, f := range p.flows {
-		home := p.homeOf(f, source)
-		_, received := p.ports[[2]string{f.tensor, dev}]
-		if home != dev && !received {
+		_, received := p.ports[crossing{f.tensor, at}]
+		if p.home(f) != at && !received {
 			continue
 		}
-		used := slices.ContainsFunc(f.takers, func(i int) bool { return p.proc(i).Device == dev })
-		if home == dev {
-			for _, to := range p.destinations(f, home, sink) {
+		used := slices.ContainsFunc(f.takers, func(i int) bool { return p.at[i] == at })
+		if p.home(f) == at {
+			for _, to := range p.destinations(f) {
 				used = true
-				lines = append(lines, fmt.Sprintf("%s. ! queue ! edgesink host=%s port=%d connect-type=TCP wait-connection=true", tee(f), p.host(dev), p.ports[[2]string{f.tensor, to}]))
+				line("%s. ! queue ! edgesink host=%s port=%d connect-type=TCP wait-connection=true", tee(f), p.host(at), p.ports[crossing{f.tensor, to}])
 			}
 		}
 		switch {
-		case f.output && dev == sink:
-			lines = append(lines, fmt.Sprintf("%s. ! queue ! appsink name=out%d sync=false", tee(f), index[f]))
+		case f.output && p.sink == at:
+			line("%s. ! queue ! appsink name=out%d sync=false", tee(f), index[f])
 		case !used:
-			lines = append(lines, fmt.Sprintf("%s. ! queue ! fakesink", tee(f)))
+			line("%s. ! queue ! fakesink", tee(f))
 		}
-	}
-	if len(lines) == 0 {
-		return ""
 	}
 	return strings.Join(lines, "\n") + "\n"
 }

@@ -119,6 +119,15 @@ function element(dtype, value) {
   return Number(value);
 }
 
+// The size of a dimension: a number, a name, or a sum of them; null if nothing is known of it.
+function extent(d, sizes) {
+  if (typeof d === 'number') return d;
+  if (d === null) return 1;
+  if (Object.hasOwn(sizes, d)) return Number(sizes[d]);
+  if (d.includes(' + ')) return d.split(' + ').reduce((sum, term) => sum + extent(term, sizes), 0);
+  return /^\d+$/.test(d) ? Number(d) : 1;
+}
+
 // Makes a tensor for every input of the model.
 function draw(bundle, seed, dims, hints) {
   const random = generator(seed);
@@ -128,7 +137,7 @@ function draw(bundle, seed, dims, hints) {
     let shape = (hints.shapes || {})[t.name] || t.shape;
     if (t.dtype !== 'string' && !ARRAYS[t.dtype]) fail(`input ${t.name} is of type ${t.dtype}, which JavaScript does not have`);
     if (shape === null) fail(`the rank of input ${t.name} is not known: give a shape in a hints file`);
-    shape = shape.map((d) => (typeof d === 'number' ? d : d in sizes ? sizes[d] : 1));
+    shape = shape.map((d) => extent(d, sizes));
     const n = shape.reduce((a, b) => a * b, 1);
     const hint = (hints.values || {})[t.name];
     const one = (i) => {

@@ -90,6 +90,15 @@ class Bundle:
         fail("the whole model %s is not there, name it with --model" % (named or name))
 
 
+def extent(d, sizes):
+    """The size of a dimension: a number, a name, or a sum of them; None if nothing is known of it."""
+    if d is None or isinstance(d, int):
+        return 1 if d is None else d
+    if d in sizes or " + " not in d:
+        return int(d) if d.isdigit() else int(sizes.get(d, 1))
+    return sum(extent(term, sizes) for term in d.split(" + "))
+
+
 def draw(bundle, seed, dims, hints):
     """Makes an array for every input of the model."""
     rng = np.random.default_rng(seed)
@@ -102,8 +111,7 @@ def draw(bundle, seed, dims, hints):
             shape = hints["shapes"][name]
         elif shape is None:
             fail("the rank of input %r is not known: give a shape in a hints file" % name)
-        sizes = {**hints.get("sym", {}), **dims}
-        shape = [d if isinstance(d, int) else int(sizes.get(d, 1)) for d in shape]
+        shape = [extent(d, {**hints.get("sym", {}), **dims}) for d in shape]
         if name in hints.get("values", {}):
             value = hints["values"][name]
             if isinstance(value, list):
