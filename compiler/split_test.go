@@ -81,7 +81,7 @@ func TestCutEverywhere(t *testing.T) {
 		t.Run(c.Name, func(t *testing.T) {
 			path := write(t, c.Name)
 			refusal := refusals[c.Name]
-			for _, cut := range []corpus.Cut{corpus.Whole, corpus.Thirds, corpus.Shatter} {
+			for _, cut := range []corpus.Cut{corpus.Whole, corpus.Thirds, corpus.Shatter, corpus.Scatter} {
 				if c.Tags.Has(onnxtest.NoRun) {
 					if _, err := corpus.CutModel(t.Context(), path, filepath.Join(t.TempDir(), "out"), cut, 1, frontend.Options{}); err != nil {
 						t.Errorf("%s: %v", cut, err)

@@ -29,6 +29,8 @@ const (
 	Shatter Cut = "shatter"
 	// Thirds cuts the order of the nodes into three runs of about equal weight.
 	Thirds Cut = "thirds"
+	// Scatter is a random acyclic cut into any number of sub-models, with replicas.
+	Scatter Cut = "scatter"
 	// Whole keeps the model in one sub-model.
 	Whole Cut = "whole"
 )
@@ -41,6 +43,7 @@ type CutResult struct {
 	Dir       string // the bundle
 	Nodes     int    // of the execution graph
 	Submodels int
+	Replicas  int
 	Manifest  *backend.Manifest
 	Notes     []string
 }
@@ -84,7 +87,11 @@ func CutModel(ctx context.Context, model, dir string, cut Cut, seed uint64, o fr
 	if err := b.Write(ctx, dir, backend.WriteOptions{Force: true}); err != nil {
 		return nil, err
 	}
-	return &CutResult{dir, l.Problem.Graph.NumNodes(), len(plan.Submodels), b.Manifest, a.Notes}, nil
+	r := &CutResult{Dir: dir, Nodes: l.Problem.Graph.NumNodes(), Submodels: len(plan.Submodels), Manifest: b.Manifest, Notes: a.Notes}
+	for _, s := range plan.Submodels {
+		r.Replicas += len(s.Replicas)
+	}
+	return r, nil
 }
 
 // VerifyCut cuts a model and compares the bundle with it.
@@ -111,6 +118,8 @@ func planFor(p *ir.Problem, cut Cut, seed uint64) *ir.Plan {
 	switch cut {
 	case Thirds:
 		return prefixes(p, len(p.Platform.Processors))
+	case Scatter:
+		return scatter(p, seed)
 	case Shatter:
 		rng := rand.New(rand.NewPCG(seed, 0))
 		plan := &ir.Plan{}

@@ -14,6 +14,7 @@ func Sized() []SizedCase {
 			return Random(seed, RandomConfig{Nodes: int(n), Symbolic: true, Bodies: true, Functions: true, Images: true})
 		}},
 		{"weights", "two towers of matrix products with N bytes of weights", func(n, seed uint64) *Model { return Weights(seed, int64(n)) }},
+		{"mixed", "the same with the first half of the weights in a file of their own", func(n, seed uint64) *Model { return MixedWeights(seed, int64(n)) }},
 	}
 }
 
@@ -60,7 +61,22 @@ func Branches(seed uint64, n, depth int, width int64) *Model {
 // Weights is two towers of matrix products and tanh on a vector, with that many
 // bytes of float weights, to the last one: at least 16 matrices of at most 64 MiB
 // and a vector for the rest. From 2 GiB on it needs external data.
-func Weights(seed uint64, bytes int64) *Model {
+func Weights(seed uint64, bytes int64) *Model { return towers(seed, bytes, func(*Model, int64) {}) }
+
+// MixedWeights is Weights with the first half, about, in external data and the
+// rest in the model, which thus can be nearly twice as large as a file may be.
+func MixedWeights(seed uint64, bytes int64) *Model {
+	done := false
+	return towers(seed, bytes, func(m *Model, left int64) {
+		if !done && 2*left <= bytes {
+			m.External(External{Location: "first.bin", MinBytes: 1024, Align: 4096})
+			done = true
+		}
+	})
+}
+
+// towers builds Weights; after each matrix it tells how many bytes are left.
+func towers(seed uint64, bytes int64, added func(m *Model, left int64)) *Model {
 	m := New(Header{Name: "weights", Seed: seed})
 	g := m.Graph()
 	left := bytes / 4
@@ -73,6 +89,7 @@ func Weights(seed uint64, bytes int64) *Model {
 		towers[i%2] = g.tanh(n, g.Op("MatMul", []string{towers[i%2], w}, Name(n+".mul")))
 		left -= d * d
 		m.macs += d * d
+		added(m, 4*left)
 	}
 	y := g.add("join", towers[0], towers[1])
 	if left > 0 {

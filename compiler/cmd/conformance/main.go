@@ -1,5 +1,5 @@
-// Command conformance cuts every model of a tree in two ways, as far apart as
-// its nodes allow and into thirds, and compares the parts bit for bit with the
+// Command conformance cuts every model of a tree in three ways, as far apart as
+// its nodes allow, into thirds, and at random with replicas, and compares the parts bit for bit with the
 // whole in ONNX Runtime, on the model's own test inputs where it has some. It
 // prints a table of outcomes and every refusal, and fails if any result is wrong.
 package main
@@ -50,8 +50,13 @@ func run(ctx context.Context) error {
 	seed := flag.Uint64("seed", 1, "of the random cut")
 	verbose := flag.Bool("v", false, "print every outcome")
 	hostileDir, one := hostileFlags()
+	bigSize, as := bigFlags()
 	flag.Parse()
 	switch {
+	case *one != "" && *as != "":
+		return cutAs(ctx, *one, *as)
+	case *bigSize != "":
+		return big(ctx, *bigSize)
 	case *one != "":
 		return cutOne(ctx, *one)
 	case *hostileDir != "":
@@ -80,7 +85,7 @@ func run(ctx context.Context) error {
 	}
 	defer os.RemoveAll(work)
 
-	cuts := []corpus.Cut{corpus.Shatter, corpus.Thirds}
+	cuts := []corpus.Cut{corpus.Shatter, corpus.Thirds, corpus.Scatter}
 	counts := map[corpus.Cut]map[outcome]int{}
 	parts := map[corpus.Cut]int{}
 	reasons := map[string][]string{}
