@@ -122,21 +122,25 @@ func (s *goSession) run(ctx context.Context, feed map[string]*Value) ([]*Value, 
 	if err != nil {
 		return nil, 0, err
 	}
-	body, err := proto.Marshal(p.model())
-	if err != nil {
-		return nil, 0, fail("cannot be prepared for the pure-Go engine", err)
-	}
-	s.eng.mu.Lock()
-	defer s.eng.mu.Unlock()
 	if err := ctx.Err(); err != nil {
 		return nil, 0, err
 	}
-	results, took, err := compute(ctx, body, p.inputs)
-	if err != nil {
+	var results []tensor.Tensor
+	var took time.Duration
+	if len(p.nodes) > 0 { // else every output is a stored value
+		body, err := proto.Marshal(p.model())
+		if err != nil {
+			return nil, 0, fail("cannot be prepared for the pure-Go engine", err)
+		}
+		s.eng.mu.Lock()
+		results, took, err = compute(ctx, body, p.inputs)
+		s.eng.mu.Unlock()
 		if cause := ctx.Err(); cause != nil {
 			return nil, 0, cause
 		}
-		return nil, 0, fail("the pure-Go engine cannot run it", err)
+		if err != nil {
+			return nil, 0, fail("the pure-Go engine cannot run it", err)
+		}
 	}
 	out := make([]*Value, len(s.g.outputs))
 	for i, port := range s.g.outputs {

@@ -143,6 +143,7 @@ func goCases() []goCase {
 			node("Constant", nil, in("fs"), &onnxpb.AttributeProto{Name: proto.String("value_floats"), Type: onnxpb.AttributeProto_FLOATS.Enum(), Floats: []float32{1, 2, 3, 4, 5}}),
 			node("Constant", nil, in("i"), attrInts("value_ints", 5, 3)),
 			node("Mul", in("x", "f"), in("a")), node("Add", in("a", "fs"), in("b")), node("Reshape", in("b", "i"), y)}},
+		goCase{name: "nothing but a constant", out: y, nodes: []*onnxpb.NodeProto{node("Constant", nil, y, newFloat("value_float", 3))}},
 		one("Dropout", x2, node("Dropout", in("x", "ratio"), in("y", "")), initializer("ratio", ir.Float32, nil, floats(.5))),
 		one("Sum", map[string][]int64{"x": {2, 3}, "z": {2, 3}}, node("Sum", in("x", "z", "w", "x"), y), weight("w", 3)),
 		goCase{name: "Transpose, then more", in: x4, out: in("y", "t"), w: []*onnxpb.TensorProto{ints("to", 6, -1), weight("w", 63, 2)}, nodes: []*onnxpb.NodeProto{

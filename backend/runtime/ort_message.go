@@ -25,6 +25,9 @@ func tidy(msg string) string {
 		if sig := signature.FindStringIndex(rest); sig != nil {
 			rest = rest[sig[1]:]
 		}
+		for _, left := range []string{"::<lambda()> ", "operator() "} { // of functions that have no name
+			rest = strings.TrimPrefix(rest, left)
+		}
 		head := strings.TrimRight(msg[:at[0]], " ")
 		if strings.HasSuffix(head, ":") {
 			head += " "

@@ -135,6 +135,9 @@ func (o *Options) userInputs(model string, ports []runtime.Port) (map[string]*ru
 		}
 		given[port.Name] = v
 	}
+	for _, port := range ports {
+		given[port.Name] = retyped(given[port.Name], port.Type)
+	}
 	var unknown []string
 	for name := range o.InputFiles {
 		if !slices.ContainsFunc(ports, func(p runtime.Port) bool { return p.Name == name }) {
@@ -148,5 +151,23 @@ func (o *Options) userInputs(model string, ports []runtime.Port) (map[string]*ru
 	for name, v := range o.Inputs {
 		given[name] = v
 	}
+	for name, v := range given {
+		if v == nil {
+			delete(given, name)
+		}
+	}
 	return given, problems.Err()
+}
+
+// retyped reads bits as what the model wants there: numpy and older test data
+// have no type for bfloat16 and the 8-bit floats and keep them as whole numbers.
+func retyped(v *runtime.Value, want ir.Type) *runtime.Value {
+	if v == nil || v.Kind != ir.Tensor || want.Kind != ir.Tensor || v.Elem == want.Elem {
+		return v
+	}
+	small := want.Elem >= ir.Float8E4M3FN && want.Elem <= ir.Float8E5M2FNUZ || want.Elem == ir.Float8E8M0
+	if v.Elem == ir.Uint16 && want.Elem == ir.BFloat16 || v.Elem == ir.Uint8 && small {
+		return &runtime.Value{Kind: ir.Tensor, Elem: want.Elem, Shape: v.Shape, Data: v.Data}
+	}
+	return v
 }

@@ -295,6 +295,24 @@ func TestUserInputs(t *testing.T) {
 	}
 }
 
+// What numpy cannot name is read as the model's type, and nothing else is.
+func TestRetyped(t *testing.T) {
+	word := &runtime.Value{Kind: ir.Tensor, Elem: ir.Uint16, Shape: []int64{1}, Data: []byte{0x80, 0x3f}}
+	octet := &runtime.Value{Kind: ir.Tensor, Elem: ir.Uint8, Shape: []int64{1}, Data: []byte{0x38}}
+	for _, c := range []struct {
+		v    *runtime.Value
+		want ir.ElemType
+		got  ir.ElemType
+	}{{word, ir.BFloat16, ir.BFloat16}, {octet, ir.Float8E5M2, ir.Float8E5M2}, {word, ir.Float16, ir.Uint16}, {word, ir.Uint16, ir.Uint16}, {octet, ir.Int8, ir.Uint8}} {
+		if got := retyped(c.v, ir.Unranked(c.want)); got.Elem != c.got || got.Check() != nil {
+			t.Errorf("%s for %s is %s", c.v, c.want, got)
+		}
+	}
+	if retyped(nil, ir.Unranked(ir.BFloat16)) != nil {
+		t.Error("nothing becomes something")
+	}
+}
+
 func FuzzInputFiles(f *testing.F) {
 	f.Add(npy("<f4", "(2,)", false, 0, 0, 0x80, 0x3f, 0, 0, 0, 0x40))
 	f.Add(npy("<U2", "(1,)", true, 0x22, 0x6f, 0, 0, 'x', 0, 0, 0))
