@@ -82,7 +82,7 @@ func TestNotFoundNamesWhatWasTried(t *testing.T) {
 func TestTidy(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain": "plain",
-		"Exception during initialization: /x/string_normalizer.cc:89 onnxruntime::string_normalizer::Locale::Locale(const std::string&)::<lambda()> Failed to construct locale": "Exception during initialization: Failed to construct locale",
+		"Exception during initialization: /x/string_normalizer.cc:89 onnxruntime::string_normalizer::Locale::Locale(const std::string&)::<lambda()> Failed to construct locale":                                                         "Exception during initialization: Failed to construct locale",
 		"Load model from x.onnx failed:/onnxruntime_src/onnxruntime/core/graph/graph.cc:1418 void onnxruntime::Graph::InitializeStateFromModelFileGraphProto() This is an invalid model. ":                                              "Load model from x.onnx failed: This is an invalid model",
 		"/a/b/reshape_helper.h:28 onnxruntime::ReshapeHelper::ReshapeHelper(const onnxruntime::TensorShape&, onnxruntime::TensorShapeVector&, bool) gsl::narrow_cast<int64_t>(x) == 2 was false. Input shape:{3}, requested\nshape:{2}": "gsl::narrow_cast<int64_t>(x) == 2 was false. Input shape:{3}, requested shape:{2}",
 		"Non-zero status code returned while running Add node. Name:'n' Status Message: /x/broadcast.h:147 void onnxruntime::BroadcastIterator::Append(ptrdiff_t, ptrdiff_t) axis == 1 was false.":                                      "Non-zero status code returned while running Add node. Name:'n' Status Message: axis == 1 was false",
