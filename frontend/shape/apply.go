@@ -173,7 +173,7 @@ func (a *algebra) truncDiv(x, y *expr) *expr {
 		return nil
 	}
 	val := int64(0)
-	if y.val != 0 && !(x.val == math.MinInt64 && y.val == -1) {
+	if y.val != 0 && (x.val != math.MinInt64 || y.val != -1) {
 		val = x.val / y.val
 	}
 	return a.apply(opTrunc, 0, "/", noLo, noHi, val, x, y)

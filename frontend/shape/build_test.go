@@ -321,7 +321,7 @@ func open(t testing.TB, m *onnxpb.ModelProto) *onnxfile.Model {
 	if err != nil {
 		t.Fatalf("%v in\n%v", err, m)
 	}
-	t.Cleanup(func() { f.Close() })
+	t.Cleanup(func() { _ = f.Close() })
 	return f
 }
 

@@ -15,12 +15,12 @@ func (c *call) graph(attr string) *onnxpb.GraphProto {
 	return nil
 }
 
-// body infers the graph in attribute attr with the given inputs. dead says that
-// runs may never reach it. The result is nil if it cannot be had.
-func (c *call) body(attr string, inputs []*value, dead bool) (*Scope, []*value) {
+// body infers the graph in attribute attr with the given inputs, and gives its
+// outputs. dead says that runs may never reach it. It is nil if it cannot be had.
+func (c *call) body(attr string, inputs []*value, dead bool) []*value {
 	g := c.graph(attr)
 	if g == nil || !c.in.affordable(c) {
-		return nil, nil
+		return nil
 	}
 	s := c.in.newScope(c.s, c.s.opsets)
 	s.dead = dead || c.s.dead
@@ -30,7 +30,7 @@ func (c *call) body(attr string, inputs []*value, dead bool) (*Scope, []*value) 
 			x = inputs[i]
 		}
 		if v.Type != nil {
-			x = c.in.reconcile(c.n, v.GetName(), x, v.Type)
+			x = c.in.reconcile(c.n, v.GetName(), x, v.Type, len(c.in.notes))
 		}
 		s.values[v.GetName()] = x
 	}
@@ -40,7 +40,7 @@ func (c *call) body(attr string, inputs []*value, dead bool) (*Scope, []*value) 
 	c.in.depth--
 	if err != nil {
 		c.in.halt(err)
-		return nil, nil
+		return nil
 	}
 	c.s.bodies[bodyKey{c.n, attr}] = s
 	outs := make([]*value, len(g.Output))
@@ -49,14 +49,14 @@ func (c *call) body(attr string, inputs []*value, dead bool) (*Scope, []*value) 
 			outs[i] = unknown()
 		}
 	}
-	return s, outs
+	return outs
 }
 
 func inferIf(c *call) {
 	cond := c.scalar(0)
 	taken, known := cond.constant()
-	_, thenOuts := c.body("then_branch", nil, !known || taken == 0)
-	_, elseOuts := c.body("else_branch", nil, !known || taken != 0)
+	thenOuts := c.body("then_branch", nil, !known || taken == 0)
+	elseOuts := c.body("else_branch", nil, !known || taken != 0)
 	for i := range c.outs {
 		var a, b *value
 		if i < len(thenOuts) {
@@ -235,7 +235,7 @@ func (c *call) iterate(attr string, front, initial, back []*value, skip int, dea
 			c.in.repeated++
 			defer func() { c.in.repeated-- }()
 		}
-		_, outs := c.body(attr, slices.Concat(front, it.carried, back), dead)
+		outs := c.body(attr, slices.Concat(front, it.carried, back), dead)
 		if outs == nil {
 			return nil
 		}
@@ -549,7 +549,7 @@ func inferSequenceMap(c *call) {
 		}
 	}
 	from := c.al.next
-	_, outs := c.body("body", ins, true)
+	outs := c.body("body", ins, true)
 	c.s.trips[c.n] = count
 	for i := range c.outs {
 		if i < len(outs) {

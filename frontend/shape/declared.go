@@ -230,8 +230,9 @@ func (in *inferrer) itemType(t *onnxpb.TypeProto, open func(int) *expr) *value {
 // reconcile puts together what was inferred for a value and what the model
 // declares for it. Inference wins: a declaration of an intermediate value is a
 // claim that no runtime checks. Where inference knows nothing, the claim counts
-// for sizes, but is not published as a type that runs must obey.
-func (in *inferrer) reconcile(n *onnxpb.NodeProto, name string, v *value, t *onnxpb.TypeProto) *value {
+// for sizes, but is not published as a type that runs must obey. Notes of the
+// node's own inference stand from mark on.
+func (in *inferrer) reconcile(n *onnxpb.NodeProto, name string, v *value, t *onnxpb.TypeProto, mark int) *value {
 	claim := in.claim(t)
 	if claim.kind == ir.UnknownKind {
 		return v
@@ -273,12 +274,12 @@ func (in *inferrer) reconcile(n *onnxpb.NodeProto, name string, v *value, t *onn
 	case len(v.dims) != len(claim.dims):
 		in.note(Contradiction, n, name, "the model declares rank %d, inference gives %d", len(claim.dims), len(v.dims))
 	default:
-		w.dims = in.reconcileDims(n, name, &w, claim.dims)
+		w.dims = in.reconcileDims(n, name, &w, claim.dims, mark)
 	}
 	return &w
 }
 
-func (in *inferrer) reconcileDims(n *onnxpb.NodeProto, name string, v *value, claim []*expr) []*expr {
+func (in *inferrer) reconcileDims(n *onnxpb.NodeProto, name string, v *value, claim []*expr, mark int) []*expr {
 	dims := v.dims
 	out := dims
 	for i, d := range dims {
@@ -296,8 +297,25 @@ func (in *inferrer) reconcileDims(n *onnxpb.NodeProto, name string, v *value, cl
 			out = slices.Clone(dims)
 		}
 		out[i] = in.al.symbol("", 0, maxExtent, c.val, c.assumed || c.isConst())
+		in.replaceGuess(n, name, i, out[i], mark)
 	}
 	return out
+}
+
+// replaceGuess corrects the note of an extent that inference guessed, since mark,
+// and that the model declares.
+func (in *inferrer) replaceGuess(n *onnxpb.NodeProto, name string, axis int, e *expr, mark int) {
+	prefix := fmt.Sprintf("extent %d depends on", axis)
+	for i := mark; i < len(in.notes); i++ {
+		old := in.notes[i]
+		if old.Kind != DataDependent || old.Value != name || !strings.HasPrefix(old.Text, prefix) {
+			continue
+		}
+		delete(in.noted, old)
+		in.notes = slices.Delete(in.notes, i, i+1)
+		in.note(DataDependent, n, name, "extent %d depends on contents: it counts as %d, as the model declares", axis, e.val)
+		return
+	}
 }
 
 // claim is the value that a declaration claims. Symbols that no input declares

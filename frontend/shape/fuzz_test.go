@@ -35,14 +35,60 @@ var fuzzNumbers = []int64{0, 1, 2, 3, -1, -2, 4, 5, 8, 100, math.MaxInt64, math.
 
 // fuzzAttrs are the attributes that rules read, with the kind of their value.
 var fuzzAttrs = []struct{ name, kind string }{
-	{"axis", "int"}, {"axes", "ints"}, {"perm", "ints"}, {"keepdims", "int"}, {"kernel_shape", "ints"}, {"strides", "ints"}, {"pads", "ints"},
-	{"dilations", "ints"}, {"group", "int"}, {"auto_pad", "pad"}, {"ceil_mode", "int"}, {"to", "int"}, {"dtype", "int"}, {"blocksize", "int"},
-	{"split", "ints"}, {"shape", "ints"}, {"num_outputs", "int"}, {"starts", "ints"}, {"ends", "ints"}, {"hidden_size", "int"}, {"transA", "int"},
-	{"transB", "int"}, {"equation", "eq"}, {"output_shape", "ints"}, {"output_padding", "ints"}, {"start", "int"}, {"end", "int"}, {"batch_dims", "int"},
-	{"num_heads", "int"}, {"kv_num_heads", "int"}, {"q_num_heads", "int"}, {"qkv_hidden_sizes", "ints"}, {"N", "int"}, {"K", "int"}, {"bits", "int"},
-	{"channels", "int"}, {"channels_last", "int"}, {"scales", "ints"}, {"num_scan_inputs", "int"}, {"scan_input_axes", "ints"}, {"value", "tensor"},
-	{"allowzero", "int"}, {"new_axis", "int"}, {"direction", "dir"}, {"layout", "int"}, {"size", "int"}, {"step", "int"}, {"dim", "int"},
-	{"ngram_indexes", "ints"}, {"noop_with_empty_axes", "int"}, {"onesided", "int"}, {"inverse", "int"}, {"targets", "int"}, {"pooled_shape", "ints"},
+	{"axis", "int"},
+	{"axes", "ints"},
+	{"perm", "ints"},
+	{"keepdims", "int"},
+	{"kernel_shape", "ints"},
+	{"strides", "ints"},
+	{"pads", "ints"},
+	{"dilations", "ints"},
+	{"group", "int"},
+	{"auto_pad", "pad"},
+	{"ceil_mode", "int"},
+	{"to", "int"},
+	{"dtype", "int"},
+	{"blocksize", "int"},
+	{"split", "ints"},
+	{"shape", "ints"},
+	{"num_outputs", "int"},
+	{"starts", "ints"},
+	{"ends", "ints"},
+	{"hidden_size", "int"},
+	{"transA", "int"},
+	{"transB", "int"},
+	{"equation", "eq"},
+	{"output_shape", "ints"},
+	{"output_padding", "ints"},
+	{"start", "int"},
+	{"end", "int"},
+	{"batch_dims", "int"},
+	{"num_heads", "int"},
+	{"kv_num_heads", "int"},
+	{"q_num_heads", "int"},
+	{"qkv_hidden_sizes", "ints"},
+	{"N", "int"},
+	{"K", "int"},
+	{"bits", "int"},
+	{"channels", "int"},
+	{"channels_last", "int"},
+	{"scales", "ints"},
+	{"num_scan_inputs", "int"},
+	{"scan_input_axes", "ints"},
+	{"value", "tensor"},
+	{"allowzero", "int"},
+	{"new_axis", "int"},
+	{"direction", "dir"},
+	{"layout", "int"},
+	{"size", "int"},
+	{"step", "int"},
+	{"dim", "int"},
+	{"ngram_indexes", "ints"},
+	{"noop_with_empty_axes", "int"},
+	{"onesided", "int"},
+	{"inverse", "int"},
+	{"targets", "int"},
+	{"pooled_shape", "ints"},
 }
 
 func (d *dice) attr() *onnxpb.AttributeProto {
@@ -216,7 +262,7 @@ func FuzzInfer(f *testing.F) {
 		if err != nil {
 			return
 		}
-		defer file.Close()
+		defer func() { _ = file.Close() }()
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		stuck := time.AfterFunc(30*time.Second, func() { panic("inference does not end") })
@@ -232,6 +278,7 @@ func FuzzInfer(f *testing.F) {
 		if err1 != nil {
 			return
 		}
+		checkScopes(t, one.Main(), map[*Scope]bool{})
 		for _, n := range m.Graph.Node {
 			for _, name := range n.Output {
 				x, ok := one.Of(name)
@@ -246,6 +293,31 @@ func FuzzInfer(f *testing.F) {
 			}
 		}
 	})
+}
+
+// checkScopes checks all that the scopes below s show.
+func checkScopes(t *testing.T, s *Scope, seen map[*Scope]bool) {
+	if s == nil || seen[s] {
+		return
+	}
+	seen[s] = true
+	for _, n := range s.Nodes() {
+		for _, name := range slices.Concat(n.Input, n.Output) {
+			if v, ok := s.Of(name); ok {
+				check(t, name, v)
+			}
+			s.Stored(name)
+		}
+		s.Since(n)
+		if trips, _ := s.Trips(n); trips < 0 {
+			t.Fatalf("%d iterations", trips)
+		}
+		for _, a := range n.Attribute {
+			s.Attr(n, a.GetName())
+			checkScopes(t, s.Body(n, a.GetName()), seen)
+		}
+		checkScopes(t, s.Call(n), seen)
+	}
 }
 
 // check are the invariants of a Value.

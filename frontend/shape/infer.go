@@ -3,6 +3,7 @@ package shape
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
@@ -226,6 +227,7 @@ func (in *inferrer) step(main bool) error {
 
 // node infers the outputs of n.
 func (in *inferrer) node(s *Scope, n *onnxpb.NodeProto, declared map[string]*onnxpb.TypeProto) {
+	mark := len(in.notes)
 	c := &call{in: in, s: s, n: n, al: in.al, ins: make([]*value, len(n.Input)), outs: make([]*value, len(n.Output))}
 	for i, name := range n.Input {
 		if name == "" {
@@ -271,7 +273,7 @@ func (in *inferrer) node(s *Scope, n *onnxpb.NodeProto, declared map[string]*onn
 			v = c.inherited(v)
 		}
 		if t := declared[name]; t != nil {
-			v = in.reconcile(n, name, v, t)
+			v = in.reconcile(n, name, v, t, mark)
 		}
 		if v.kind == ir.UnknownKind || v.isTensor() && (v.elem == ir.UndefinedElem || !v.ranked) {
 			c.noteUnknown(name, v)
@@ -351,8 +353,13 @@ func (c *call) limit(v *value) *value {
 	return v
 }
 
+// steering says whether contents of stored tensors of type e are worth publishing:
+// axes, shapes, counts and conditions have these types.
+func steering(e ir.ElemType) bool { return e == ir.Int64 || e == ir.Int32 || e == ir.Bool }
+
 // publish makes the public face of every value, once each.
 func (in *inferrer) publish(s *Scope) {
+	in.contents = math.MaxInt // what is decoded now is no more than the file holds
 	seen := map[*Scope]bool{}
 	stack := []*Scope{s}
 	for len(stack) > 0 {
@@ -366,7 +373,7 @@ func (in *inferrer) publish(s *Scope) {
 			if v.public != nil {
 				continue
 			}
-			if v.tensor != nil && isIntegral(v.elem) {
+			if v.tensor != nil && steering(v.elem) {
 				v.data = in.contentsOf(v)
 			}
 			v.publish()

@@ -81,11 +81,12 @@ func (c *call) reshaped(v *value, target []*expr, allowZero bool) ([]*expr, bool
 			open++
 			openAt = i
 		case t.is(0) && !allowZero:
-			if !v.ranked {
+			switch {
+			case !v.ranked:
 				out[i] = c.fresh(nil)
-			} else if i < len(v.dims) {
+			case i < len(v.dims):
 				out[i] = v.dims[i]
-			} else {
+			default:
 				c.reject(c.inputName(1), "the shape copies extent %d of a tensor of rank %d", i, len(v.dims))
 				return nil, false
 			}

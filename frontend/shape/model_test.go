@@ -2,6 +2,7 @@ package shape
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -19,7 +20,8 @@ var modelCases = []struct {
 	values     string
 	want       string
 }{
-	{"shape arithmetic", `
+	{
+		"shape arithmetic", `
 		in x float32[N,C,H,W]
 		let one int64[1] 1
 		let zero int64[] 0
@@ -39,8 +41,11 @@ var modelCases = []struct {
 		shape = Concat axis=0 (nu, minus)
 		y = Reshape (x, shape)
 		all = ReduceProd keepdims=0 (s)`,
-		Options{Inputs: map[string][]int64{"x": {2, 3, 4, 5}}}, "up y all", "float32[N,C,2*H,2*W] float32[N,C*H*W] int64[]"},
-	{"cache of keys", `
+		Options{Inputs: map[string][]int64{"x": {2, 3, 4, 5}}},
+		"up y all", "float32[N,C,2*H,2*W] float32[N,C*H*W] int64[]",
+	},
+	{
+		"cache of keys", `
 		in past float32[batch,4,past,32]
 		in cur float32[batch,4,seq,32]
 		in mask float32[batch,past + seq]
@@ -56,8 +61,11 @@ var modelCases = []struct {
 		m = Unsqueeze (mask, ax)
 		let ax int64[2] 1 2
 		z = Add (scores, m)`,
-		Options{Dims: map[string]int64{"past": 7}}, "k one z", "float32[batch,4,past + seq,32] int64[past + seq] float32[batch,4,seq,past + seq]"},
-	{"expand as exporters write it", `
+		Options{Dims: map[string]int64{"past": 7}},
+		"k one z", "float32[batch,4,past + seq,32] int64[past + seq] float32[batch,4,seq,past + seq]",
+	},
+	{
+		"expand as exporters write it", `
 		in x float32[N,1,4]
 		let target int64[3] -1 5 -1
 		s = Shape@17 (target)
@@ -67,8 +75,11 @@ var modelCases = []struct {
 		eq = Equal (target, minus)
 		t = Where (eq, one, target)
 		y = Expand (x, t)`,
-		Options{}, "t y", "int64[3][1 5 1] float32[N,5,4]"},
-	{"scale by a float", `
+		Options{},
+		"t y", "int64[3][1 5 1] float32[N,5,4]",
+	},
+	{
+		"scale by a float", `
 		in x float32[1,3,H,W]
 		s = Shape@17 start=2 (x)
 		f = Cast to=1 (s)
@@ -79,8 +90,11 @@ var modelCases = []struct {
 		nc = Shape end=2 (x)
 		sizes = Concat axis=0 (nc, i)
 		y = Resize (x, _, _, sizes)`,
-		Options{}, "y", "float32[1,3,floor(H/2),floor(W/2)]"},
-	{"if of one shape", `
+		Options{},
+		"y", "float32[1,3,floor(H/2),floor(W/2)]",
+	},
+	{
+		"if of one shape", `
 		in c bool[]
 		in x float32[N,3]
 		graph a
@@ -92,8 +106,11 @@ var modelCases = []struct {
 		out q float32
 		end
 		y = If@17 then_branch=@a else_branch=@b (c)`,
-		Options{}, "y", "float32[N,3]"},
-	{"if of two shapes", `
+		Options{},
+		"y", "float32[N,3]",
+	},
+	{
+		"if of two shapes", `
 		in c bool[]
 		in x float32[N,3]
 		graph a
@@ -107,8 +124,11 @@ var modelCases = []struct {
 		y = If@17 then_branch=@a else_branch=@b (c)
 		z = If then_branch=@a else_branch=@b (yes)
 		let yes bool[] 1`,
-		Options{}, "y z", "float32[?,?] float32[2*N,3]"},
-	{"if of two ranks", `
+		Options{},
+		"y z", "float32[?,?] float32[2*N,3]",
+	},
+	{
+		"if of two ranks", `
 		in c bool[]
 		in x float32[1,3]
 		let ax int64[1] 0
@@ -122,8 +142,11 @@ var modelCases = []struct {
 		end
 		y = If@17 then_branch=@a else_branch=@b (c)
 		z = Neg (y)`,
-		Options{}, "y z", "float32[...] float32[...]"},
-	{"loop that keeps its shape", `
+		Options{},
+		"y z", "float32[...] float32[...]",
+	},
+	{
+		"loop that keeps its shape", `
 		in x float32[N,3]
 		let m int64[] 5
 		let go bool[] 1
@@ -139,8 +162,11 @@ var modelCases = []struct {
 		out e float32
 		end
 		last, all = Loop@17 body=@body (m, go, x)`,
-		Options{}, "last all", "float32[N,3] float32[5,N,3]"},
-	{"loop that grows", `
+		Options{},
+		"last all", "float32[N,3] float32[5,N,3]",
+	},
+	{
+		"loop that grows", `
 		in x float32[2,3]
 		in n int64[]
 		let go bool[] 1
@@ -156,8 +182,11 @@ var modelCases = []struct {
 		let m int64[] 4
 		a = Loop@17 body=@body (m, go, x)
 		b = Loop body=@body (n, go, x)`,
-		Options{}, "a b", "float32[10,3] float32[?,3]"},
-	{"loop that appends to a sequence", `
+		Options{},
+		"a b", "float32[10,3] float32[?,3]",
+	},
+	{
+		"loop that appends to a sequence", `
 		in x float32[2,3]
 		let m int64[] 4
 		let go bool[] 1
@@ -173,8 +202,11 @@ var modelCases = []struct {
 		end
 		s = Loop body=@body (m, go, empty)
 		y = ConcatFromSequence axis=0 new_axis=1 (s)`,
-		Options{}, "y", "float32[?,2,3]"},
-	{"scan", `
+		Options{},
+		"y", "float32[?,2,3]",
+	},
+	{
+		"scan", `
 		in x float32[T,N,4]
 		in h float32[N,8]
 		let w float32[4,8]
@@ -188,8 +220,11 @@ var modelCases = []struct {
 		out o float32
 		end
 		last, all = Scan@17 body=@body num_scan_inputs=1 (h, x)`,
-		Options{}, "last all", "float32[N,8] float32[T,N,8]"},
-	{"sequence map", `
+		Options{},
+		"last all", "float32[N,8] float32[T,N,8]",
+	},
+	{
+		"sequence map", `
 		in a float32[2,3]
 		in b float32[4,3]
 		s = SequenceConstruct@17 (a, b)
@@ -202,8 +237,11 @@ var modelCases = []struct {
 		let k int64[] 1
 		y = SequenceAt (t, k)
 		n = SequenceLength (t)`,
-		Options{}, "y n", "float32[3,?] int64[][2]"},
-	{"function with attributes", `
+		Options{},
+		"y n", "float32[3,?] int64[][2]",
+	},
+	{
+		"function with attributes", `
 		in x float32[N,3]
 		function Twice (a) (b)
 		c = Concat axis=&along (a, a)
@@ -214,8 +252,11 @@ var modelCases = []struct {
 		end
 		y = local::Twice@17 along=0 (x)
 		z = local::Twice along=1 (x)`,
-		Options{}, "y z", "float32[2*N,3] float32[N,6]"},
-	{"functions that make unknown extents", `
+		Options{},
+		"y z", "float32[2*N,3] float32[N,6]",
+	},
+	{
+		"functions that make unknown extents", `
 		in x float32[N]
 		function Pick (a) (b)
 		b = NonZero (a)
@@ -223,26 +264,37 @@ var modelCases = []struct {
 		y = local::Pick@17 (x)
 		z = local::Pick (x)
 		w = Concat axis=0 (y, z)`,
-		Options{}, "y z w", "int64[1,?] int64[1,?] int64[2,?]"},
-	{"optional input of a function", `
+		Options{},
+		"y z w", "int64[1,?] int64[1,?] int64[2,?]",
+	},
+	{
+		"optional input of a function", `
 		in x float32[N,3]
 		function F (a, lo) (b)
 		b = Clip (a, lo)
 		end
 		y = local::F@17 (x)`,
-		Options{}, "y", "float32[N,3]"},
-	{"replaceable input", `
+		Options{},
+		"y", "float32[N,3]",
+	},
+	{
+		"replaceable input", `
 		in x float32[2,3]
 		in pads int64[4]
 		let pads int64[4] 0 1 0 1
 		y = Pad@17 (x, pads)`,
-		Options{}, "y", "float32[?,?]"},
-	{"declared where inference gives up", `
+		Options{},
+		"y", "float32[?,?]",
+	},
+	{
+		"declared where inference gives up", `
 		in x float32[N,3]
 		info h float32[N,7]
 		h = local::Mystery (x)
 		y = Relu@17 (h)`,
-		Options{}, "h y", "float32[...] float32[...]"},
+		Options{},
+		"h y", "float32[...] float32[...]",
+	},
 }
 
 func TestModels(t *testing.T) {
@@ -377,6 +429,8 @@ func TestNotes(t *testing.T) {
 		h = Relu@17 (x)
 		out y float32[5]
 		n = NonZero (x)
+		info d int64[2,6]
+		d = NonZero (x)
 		q = acme::Op (x)
 		a = Add (k1, k2)
 		let k1 float32[2]
@@ -393,6 +447,7 @@ func TestNotes(t *testing.T) {
 		`assumed-symbol: "N": the symbolic extent is not bound: it counts as 1; bind it to change that`,
 		`assumed-symbol: "x": extent 1 of the input is not declared: it counts as 1; give the input a shape to change that`,
 		`data-dependent: node "NonZero → n": "n": extent 1 depends on how many elements are not zero: it counts as 1`,
+		`data-dependent: node "NonZero → d": "d": extent 1 depends on contents: it counts as 6, as the model declares`,
 		`unknown-op: node "Op → q": "q": operator acme::Op is not known: its outputs have the types that the model declares for them, if any`,
 		`unknown-type: node "Op → q": "q": type and shape cannot be inferred: it counts as one element of 4 bytes`,
 		`contradiction: node "Add → a": "a": extents 2 and 3 do not broadcast`,
@@ -484,7 +539,7 @@ func TestCancel(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	m := open(t, chain(t, 1000))
 	cancel()
-	if _, err := Infer(ctx, m, Options{}); err != context.Canceled {
+	if _, err := Infer(ctx, m, Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

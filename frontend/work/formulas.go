@@ -47,19 +47,17 @@ func deformConv(x *node, w *Work) {
 }
 
 // matMul: a dot product of the inner extent for each output element. The inner
-// extent is the last one of input a.
-func matMul(a int) rule {
-	return func(x *node, w *Work) {
-		w.FLOPs = mul(2, x.outElements(), dim(x.in(a), -1))
-	}
+// extent is the last one of input A.
+func matMul(x *node, w *Work) {
+	w.FLOPs = mul(2, x.outElements(), dim(x.in(0), -1))
 }
 
-// gemm: the product, and one addition for C.
-func gemm(a, c int) rule {
+// gemm: the product, and one addition for C, input c.
+func gemm(c int) rule {
 	return func(x *node, w *Work) {
-		k := dim(x.in(a), -1)
+		k := dim(x.in(0), -1)
 		if x.attrInt("transA", 0) != 0 {
-			k = dim(x.in(a), -2)
+			k = dim(x.in(0), -2)
 		}
 		out := x.outElements()
 		w.FLOPs = mul(2, out, k)

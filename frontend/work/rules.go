@@ -97,8 +97,8 @@ func onnxRules() map[string]rule {
 		"Conv": conv(1), "ConvInteger": inElem(ir.Int8, conv(1)), "QLinearConv": inElem(ir.Int8, conv(3)),
 		"ConvTranspose": convTranspose, "DeformConv": deformConv, "CausalConvWithState": conv(1),
 		"FusedConv": conv(1),
-		"MatMul":    matMul(0), "MatMulInteger": inElem(ir.Int8, matMul(0)), "QLinearMatMul": inElem(ir.Int8, matMul(0)),
-		"Gemm": gemm(0, 2), "FusedGemm": gemm(0, 2), "Einsum": einsum,
+		"MatMul":    matMul, "MatMulInteger": inElem(ir.Int8, matMul), "QLinearMatMul": inElem(ir.Int8, matMul),
+		"Gemm": gemm(2), "FusedGemm": gemm(2), "Einsum": einsum,
 		"Attention": attention, "FlexAttention": attention, "LinearAttention": linearAttention,
 		"RNN": recurrent(1, 1+t), "GRU": recurrent(3, 3*t+10), "LSTM": recurrent(4, 5*t+8),
 

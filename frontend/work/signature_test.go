@@ -83,7 +83,8 @@ func TestSignatureEquality(t *testing.T) {
 			g.Op("If", in(g.Input("c", onnxtest.Bool)), onnxtest.Body("then_branch", body), onnxtest.Body("else_branch", body))
 		})
 	}
-	if branch("Relu") == branch("Tanh") || branch("Relu") != branch("Relu") {
-		t.Errorf("bodies do not count: %s", branch("Relu"))
+	relu, again, tanh := branch("Relu"), branch("Relu"), branch("Tanh")
+	if relu == tanh || relu != again {
+		t.Errorf("bodies do not count alike: %s, %s and %s", relu, again, tanh)
 	}
 }

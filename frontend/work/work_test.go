@@ -31,7 +31,7 @@ func inferredFile(t testing.TB, path string, o shape.Options) *shape.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { f.Close() })
+	t.Cleanup(func() { _ = f.Close() })
 	r, err := shape.Infer(context.Background(), f, o)
 	if err != nil {
 		t.Fatal(err)

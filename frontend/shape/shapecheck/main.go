@@ -77,11 +77,11 @@ func main() {
 			jobs = append(jobs, more...)
 		}
 		if err != nil {
-			os.RemoveAll(dir)
+			_ = os.RemoveAll(dir)
 			fmt.Fprintln(os.Stderr, "shapecheck:", err)
 			os.Exit(2)
 		}
-		defer os.RemoveAll(dir)
+		defer func() { _ = os.RemoveAll(dir) }()
 	}
 	fmt.Printf("%-48s %6s %6s %6s %6s %6s %6s %5s %8s\n", "model", "values", "typed", "exact", "data", "wrong", "python", "contr", "ms")
 	for _, j := range jobs {
@@ -148,7 +148,7 @@ func compareModel(engine runtime.Engine, py *python, j job) *tally {
 		r.failed = "open: " + err.Error()
 		return r
 	}
-	defer m.Close()
+	defer func() { _ = m.Close() }()
 	inputs := j.inputs
 	if inputs == nil {
 		inputs = func() (map[string]*runtime.Value, map[string][]int64, error) { return feedsFor(path, m) }
@@ -452,7 +452,7 @@ func runModel(engine runtime.Engine, m runtime.Model, feeds map[string]*runtime.
 	if err != nil {
 		return nil, err
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	outs, err := s.Run(context.Background(), feeds)
 	if err != nil {
 		return nil, err
@@ -504,10 +504,10 @@ func typedBytes(t *onnxpb.TensorProto) []byte {
 		}
 	}
 	for _, n := range t.Int32Data {
-		switch bits := ir.ElemType(t.GetDataType()).Bits(); {
-		case bits == 32:
+		switch ir.ElemType(t.GetDataType()).Bits() {
+		case 32:
 			b = binary.LittleEndian.AppendUint32(b, uint32(n))
-		case bits == 16:
+		case 16:
 			b = binary.LittleEndian.AppendUint16(b, uint16(n))
 		default:
 			b = append(b, byte(n))
