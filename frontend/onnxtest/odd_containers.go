@@ -80,7 +80,7 @@ func oddContainers() []Case {
 		oddHeader("label-encoder", "strings become numbers and feed a layer", 0, Header{Imports: []Import{{"ai.onnx.ml", 2}}}, func(_ *Model, g *Graph) {
 			s := g.Input("s", String, rows, width)
 			n := g.Op("LabelEncoder", []string{s}, Name("encode"), Domain("ai.onnx.ml"), Strs("keys_strings", "a", "b", "ab"), Flts("values_floats", 0.3, -0.7, 1.1), Flt("default_float", -0.2))
-			g.y(g.layer("a", n))
+			g.y(g.layer("b", g.add("join", g.layer("a", n), g.x())))
 		}),
 	}
 }

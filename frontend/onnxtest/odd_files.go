@@ -46,6 +46,15 @@ func oddFiles() []Case {
 			g.y(g.layer("b", g.Op("If", []string{g.positive("cond", x)}, Name("if"), Body("then_branch", branch), Body("else_branch", branch))))
 			m.External(External{Location: "weights.bin"})
 		}),
+		odd("external-in-constant", "the tensors of Constant nodes are external", ExternalData|Unchecked, func(m *Model, g *Graph) {
+			x := g.x()
+			for _, n := range []string{"a", "b"} {
+				w := g.Const(g.Generated(n+".w", Float, Scaled(1, width), width, width))
+				x = g.tanh(n, g.Op("MatMul", []string{x, w}, Name(n+".mul")))
+			}
+			g.y(x)
+			m.External(External{Location: "weights.bin"})
+		}),
 		odd("metadata", "metadata and doc strings on the model, graph, nodes, values and weights", 0, func(m *Model, g *Graph) {
 			net(g)
 			m.Metadata("author", "ünknown <a@b>")

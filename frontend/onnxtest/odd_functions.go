@@ -63,6 +63,25 @@ func oddFunctions() []Case {
 			g.y(r[0])
 			g.y(r[1])
 		}),
+		oddHeader("function-holds-layers", "the main graph is one call of calls that are given the weights; every layer is a function of functions", 0, fnHeader, func(m *Model, g *Graph) {
+			imports := []Import{{"", 15}, {fnDomain, 1}}
+			m.Function(FunctionHeader{Domain: fnDomain, Name: "Dense", Inputs: []string{"x", "w", "b"}, Outputs: []string{"y"}}, func(g *Graph) {
+				g.Op("Tanh", []string{g.Op("Add", []string{g.Op("MatMul", []string{"x", "w"}, Outs("p")), "b"}, Outs("s"))}, Outs("y"))
+			})
+			m.Function(FunctionHeader{Domain: fnDomain, Name: "Twice", Inputs: []string{"x", "w", "b"}, Outputs: []string{"y"}, Imports: imports}, func(g *Graph) {
+				x := g.call("Dense", "first", []string{"x", "w", "b"}, Outs("h"))
+				g.call("Dense", "second", []string{x, "w", "b"}, Outs("y"))
+			})
+			m.Function(FunctionHeader{Domain: fnDomain, Name: "Net", Inputs: []string{"x", "w1", "b1", "w2", "b2"}, Outputs: []string{"y"}, Imports: imports}, func(g *Graph) {
+				x := g.call("Twice", "low", []string{"x", "w1", "b1"}, Outs("h"))
+				g.call("Twice", "high", []string{x, "w2", "b2"}, Outs("y"))
+			})
+			in := []string{g.x()}
+			for _, n := range []string{"1", "2"} {
+				in = append(in, g.Weight("w"+n, Float, Scaled(2, width), width, width), g.Weight("b"+n, Float, Uniform(-0.2, 0.2), width))
+			}
+			g.y(g.call("Net", "net", in))
+		}),
 		oddHeader("function-inner-names", "values in a function have the names of values in the main graph", 0, fnHeader, func(m *Model, g *Graph) {
 			m.Function(FunctionHeader{Domain: fnDomain, Name: "Same", Inputs: []string{"a"}, Outputs: []string{"x"}}, func(g *Graph) {
 				g.Op("Tanh", []string{g.Op("Neg", []string{"a"}, Name("a"), Outs("b"))}, Name("b"), Outs("x"))

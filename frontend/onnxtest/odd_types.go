@@ -54,6 +54,31 @@ func oddTypes() []Case {
 			q := g.Op("QuantizeLinear", []string{x, g.Scalar(0.01), g.Store(Raw("zero", E4M3, []byte{0}))}, Name("quant"))
 			g.y(g.layer("b", g.Op("DequantizeLinear", []string{q, g.Scalar(0.01)}, Name("dequant"))))
 		}),
+		oddHeader("int4-activations", "values pass between layers as int4 and as uint4", Newer, Header{Opset: 21}, func(_ *Model, g *Graph) {
+			x := g.layer("a", g.x())
+			for _, c := range []struct {
+				name string
+				zero DType
+			}{{"b", Int4}, {"c", UInt4}} {
+				s := g.Scalar(0.11)
+				q := g.Op("QuantizeLinear", []string{x, s, g.Store(Raw(c.name+".zero", c.zero, []byte{1}))}, Name(c.name+".quant"))
+				x = g.layer(c.name, g.Op("DequantizeLinear", []string{q, s, c.name + ".zero"}, Name(c.name+".dequant")))
+			}
+			g.y(x)
+		}),
+		oddHeader("float8-weights", "weights in the four float8 types of IR version 9, cast before use", Newer, Header{Opset: 19}, func(_ *Model, g *Graph) {
+			x := g.x()
+			for i, t := range []DType{17, 18, 19, 20} { // e4m3fn, e4m3fnuz, e5m2, e5m2fnuz
+				n := string(rune('a' + i))
+				raw := make([]byte, width*width)
+				for k := range raw {
+					raw[k] = byte(0x28+(7*k+i)%16) | byte(k%3/2)<<7 // about 0.25 to 1, some negative
+				}
+				w := g.cast(n+".cast", g.Store(Raw(n+".w", t, raw, width, width)), Float)
+				x = g.tanh(n, g.Op("MatMul", []string{x, w}, Name(n+".mul")))
+			}
+			g.y(x)
+		}),
 		odd("integers", "int32, int64, uint8 and bool values between layers", 0, func(_ *Model, g *Graph) {
 			x := g.layer("a", g.x())
 			i := g.cast("i32", g.Op("Mul", []string{x, g.Scalar(100)}, Name("hundred")), Int32)

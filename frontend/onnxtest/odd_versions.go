@@ -6,7 +6,7 @@ import "fmt"
 func oddVersions() []Case {
 	var l []Case
 	net := func(_ *Model, g *Graph) { g.y(g.layer("b", g.layer("a", g.x()))) }
-	for opset := int64(7); opset <= 24; opset++ {
+	for opset := int64(7); opset <= 25; opset++ {
 		tags := Tag(0)
 		if opset > 17 {
 			tags = Newer
