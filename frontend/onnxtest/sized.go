@@ -63,9 +63,8 @@ func Branches(seed uint64, n, depth int, width int64) *Model {
 // and a vector for the rest. From 2 GiB on it needs external data.
 func Weights(seed uint64, bytes int64) *Model { return towers(seed, bytes, func(*Model, int64) {}) }
 
-// MixedWeights is Weights with the first half, about, in external data (more from
-// 3 GiB on: a file ends at 2 GiB) and the
-// rest in the model, which thus can be nearly twice as large as a file may be.
+// MixedWeights is Weights with the first half, about, in external data and the rest
+// in the model: at most 1.5 GiB, since a file ends at 2.
 func MixedWeights(seed uint64, bytes int64) *Model {
 	done := false
 	return towers(seed, bytes, func(m *Model, left int64) {
