@@ -47,13 +47,12 @@ type cut struct {
 	x         *index
 	l         *ir.Lowered
 	plan      *ir.Plan
-	parts     []*part              // by index in Plan.Submodels
-	owner     []ir.NodeID          // by model node; ir.NoNode if it is constant or dead
-	partOf    []int32              // by ir.NodeID: the part that owns it
-	carrier   map[valueID]int32    // constants that are graph outputs: the part that puts them out
-	consumers map[valueID][]int32  // values that leave their part: the parts that need them, ascending
-	values    []ir.ValueID         // by valueID; noValue if the graph has no such value
-	lowered   map[valueID]struct{} // unused
+	parts     []*part             // by index in Plan.Submodels
+	owner     []ir.NodeID         // by model node; ir.NoNode if it is constant or dead
+	partOf    []int32             // by ir.NodeID: the part that owns it
+	carrier   map[valueID]int32   // constants that are graph outputs: the part that puts them out
+	consumers map[valueID][]int32 // values that leave their part: the parts that need them, ascending
+	values    []ir.ValueID        // by valueID; noValue if the graph has no such value
 }
 
 const noValue ir.ValueID = -1

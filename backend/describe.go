@@ -375,8 +375,8 @@ func (d *description) boundary(m *Manifest, transfers map[ir.ValueID][]ir.Hop) {
 	for _, out := range x.graph.GetOutput() {
 		v := x.ids[out.GetName()]
 		o := Output{Tensor: x.names[v], Transfers: d.describeHops(hops(v), func(dev ir.DeviceID) bool { return dev == sink })}
-		switch {
-		case x.kind[v] == fromInput:
+		switch x.kind[v] {
+		case fromInput:
 			o.Kept = append(o.Kept, KeptInput)
 			if !seen[v] {
 				m.Notes = append(m.Notes, fmt.Sprintf("output %q is the graph input of that name: no sub-model makes it", o.Tensor))

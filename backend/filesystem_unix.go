@@ -20,8 +20,8 @@ func lockFolder(path string) (release func(), ok bool) {
 		return nil, false
 	}
 	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, false
 	}
-	return func() { f.Close() }, true
+	return func() { _ = f.Close() }, true
 }

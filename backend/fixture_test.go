@@ -97,7 +97,7 @@ func openFile(t testing.TB, path string) *onnxfile.Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { m.Close() })
+	t.Cleanup(func() { _ = m.Close() })
 	return m
 }
 

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,7 +76,7 @@ func TestKeepsOddEncoding(t *testing.T) {
 	}
 	// A second graph field merges with the first.
 	graph := append(protowire.AppendTag(nil, 1, protowire.BytesType), protowire.AppendBytes(nil, odd)...)
-	src := append(head, protowire.AppendBytes(protowire.AppendTag(nil, 7, protowire.BytesType), graph)...)
+	src := slices.Concat(head, protowire.AppendBytes(protowire.AppendTag(nil, 7, protowire.BytesType), graph))
 	f := openBytes(t, src)
 	l := lowerPlain(t, f)
 	threeProcessors(l)

@@ -23,7 +23,7 @@ func readManifestFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it is only read
 	body, err := io.ReadAll(io.LimitReader(f, maxManifestBytes+1))
 	if err == nil && len(body) > maxManifestBytes {
 		err = fmt.Errorf("it has more than %d bytes", maxManifestBytes)
@@ -131,7 +131,7 @@ func (c *manifestChecker) check() {
 	position := c.submodels()
 	c.processors(position)
 	made := c.edges(position, devices)
-	c.boundary(position, devices, made)
+	c.boundary(devices, made)
 	c.prediction()
 }
 
@@ -335,7 +335,7 @@ func (c *manifestChecker) transfers(what string, list []Transfer, devices map[st
 }
 
 // boundary checks the model's inputs and outputs against those of the bundle.
-func (c *manifestChecker) boundary(position map[string]int, devices map[string]bool, made map[string]string) {
+func (c *manifestChecker) boundary(devices map[string]bool, made map[string]string) {
 	m := c.m
 	if len(m.Inputs) != len(m.Model.Inputs) || len(m.Outputs) != len(m.Model.Outputs) {
 		c.fail("the model has %d inputs and %d outputs, the bundle %d and %d", len(m.Model.Inputs), len(m.Model.Outputs), len(m.Inputs), len(m.Outputs))

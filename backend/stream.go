@@ -143,7 +143,7 @@ func HashFile(ctx context.Context, path string) (string, error) {
 	if err != nil {
 		return "", &diag.Error{File: path, Msg: "cannot read the model", Err: err}
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it is only read
 	h := sha256.New()
 	buf := make([]byte, copyBytes)
 	for {

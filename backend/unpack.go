@@ -47,7 +47,7 @@ func (v *varintReader) Read(p []byte) (int, error) {
 	for n+v.width <= len(p) && v.left > 0 {
 		x, err := binary.ReadUvarint(v.r)
 		if err != nil {
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				err = errCount
 			}
 			return n, err

@@ -140,7 +140,7 @@ func manifestOf(t testing.TB, l *ir.Lowered, p *ir.Placement) *backend.Manifest 
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Close()
+	defer func() { _ = m.Close() }()
 	bundle, err := backend.Build(m, l, p, backend.Options{ToolVersion: "test"})
 	if err != nil {
 		t.Fatal(err)

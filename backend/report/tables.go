@@ -167,7 +167,7 @@ func (v *view) comparisons() []comparison {
 			most = max(most, e.t)
 		}
 	}
-	var out []comparison
+	out := make([]comparison, 0, len(list))
 	for _, e := range list {
 		c := comparison{Name: e.name, Value: timeText(e.t), Class: e.class, Percent: scale(min(e.t, most), most, 100)}
 		if e.t > most {
@@ -187,8 +187,9 @@ type submodelCard struct {
 }
 
 func (v *view) submodels() []submodelCard {
-	var out []submodelCard
-	for _, i := range v.byStart() {
+	order := v.byStart()
+	out := make([]submodelCard, 0, len(order))
+	for _, i := range order {
 		s := v.p.Plan.Submodels[i]
 		r := v.p.Schedule.Runs[i]
 		text := v.l.Problem.Platform.Processors[s.Processor].Name + " · " + countText(len(s.Nodes), "node", "nodes")
@@ -387,7 +388,7 @@ func (v *view) opTypes() []opType {
 			total += cost
 		}
 	}
-	var out []opType
+	out := make([]opType, 0, len(order))
 	for _, op := range order {
 		t := by[op]
 		all := t.from[ir.Measured] + t.from[ir.Fitted] + t.from[ir.Roofline]

@@ -334,7 +334,8 @@ func (t *trace) memory() {
 	}
 	weights := make([]int64, len(pf.Devices))
 	busy := make([]bool, len(pf.Devices))
-	var changes []change
+	kept := t.kept()
+	changes := make([]change, 0, 2*(len(t.p.Plan.Submodels)+len(kept)))
 	for i := range t.p.Plan.Submodels {
 		d := pf.Processors[t.proc(i)].Device
 		weights[d] += s.WeightOf[i]
@@ -342,7 +343,7 @@ func (t *trace) memory() {
 		r := s.Runs[i]
 		changes = append(changes, change{at: r.Start, device: d, activation: s.PeakOf[i]}, change{at: r.End, device: d, activation: -s.PeakOf[i]})
 	}
-	for _, k := range t.kept() {
+	for _, k := range kept {
 		d := pf.Processors[t.proc(k.from)].Device
 		changes = append(changes, change{at: s.Runs[k.from].End, device: d, kept: k.bytes}, change{at: s.Runs[k.to].Start, device: d, kept: -k.bytes})
 	}
