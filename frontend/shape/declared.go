@@ -96,15 +96,25 @@ func declaredShape(t *onnxpb.TypeProto) *onnxpb.TensorShapeProto {
 func (in *inferrer) addInputs(s *Scope, g *onnxpb.GraphProto) {
 	// Names of extents that are expressions of others ("past + seq") are read as
 	// such; the others must be known first.
-	for _, v := range g.Input {
-		if shape := declaredShape(v.Type); shape != nil {
-			for _, d := range shape.Dim {
-				if p := d.GetDimParam(); p != "" && isPlainName(p) {
-					in.symbol(p)
+	each := func(f func(axis int, name string)) {
+		for _, v := range g.Input {
+			if shape := declaredShape(v.Type); shape != nil {
+				for i, d := range shape.Dim {
+					if p := d.GetDimParam(); p != "" && isPlainName(p) {
+						f(i, p)
+					}
 				}
 			}
 		}
 	}
+	batch := map[string]bool{}
+	each(func(axis int, name string) { batch[name] = batch[name] || axis == 0 })
+	each(func(axis int, name string) {
+		if batch[name] {
+			axis = 0
+		}
+		in.symbolOf(name, in.openExtent(axis))
+	})
 	stored := map[string]bool{}
 	for _, t := range g.Initializer {
 		stored[t.GetName()] = true
@@ -122,9 +132,9 @@ func (in *inferrer) inputValue(v *onnxpb.ValueInfoProto, stored bool) *value {
 			return in.al.symbol("", 0, maxExtent, want[axis], false)
 		}
 		if !stored {
-			in.note(AssumedSymbol, nil, name, "extent %d of the input is not declared: it counts as %d; give the input a shape to change that", axis, assumedExtent)
+			in.note(AssumedSymbol, nil, name, "extent %d of the input is not declared: it counts as %d; give the input a shape to change that", axis, in.openExtent(axis))
 		}
-		return in.al.symbol("", 0, maxExtent, assumedExtent, true)
+		return in.al.symbol("", 0, maxExtent, in.openExtent(axis), true)
 	})
 	if x.isTensor() && !x.ranked {
 		if given {
@@ -142,8 +152,23 @@ func (in *inferrer) inputValue(v *onnxpb.ValueInfoProto, stored bool) *value {
 // more than the least.
 const assumedExtent = 1
 
+// assumedSide is what they count as, but for batches, where that leaves nothing of
+// an image: the side of the images that most published networks take.
+const assumedSide = 224
+
+// openExtent is what an axis of an input counts as that nothing determines.
+func (in *inferrer) openExtent(axis int) int64 {
+	if axis == 0 {
+		return assumedExtent
+	}
+	return in.side
+}
+
 // symbol is the symbol that the model declares as name.
-func (in *inferrer) symbol(name string) *expr {
+func (in *inferrer) symbol(name string) *expr { return in.symbolOf(name, assumedExtent) }
+
+// symbolOf is the same with what it counts as where it is not bound.
+func (in *inferrer) symbolOf(name string, assume int64) *expr {
 	if e := in.symbols[name]; e != nil {
 		return e
 	}
@@ -153,12 +178,12 @@ func (in *inferrer) symbol(name string) *expr {
 	}
 	if in.quiet {
 		if !ok {
-			val = assumedExtent
+			val = assume
 		}
 		return in.al.symbol("", 0, maxExtent, val, !ok)
 	}
 	if !ok {
-		val = assumedExtent
+		val = assume
 		in.note(AssumedSymbol, nil, name, "the symbolic extent is not bound: it counts as %d; bind it to change that", val)
 	}
 	e := in.al.symbol(name, 0, maxExtent, val, !ok)

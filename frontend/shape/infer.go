@@ -28,8 +28,10 @@ type inferrer struct {
 	captured  map[*onnxpb.GraphProto][]string
 	memo      map[string]*calledFunction
 	calling   map[*onnxpb.FunctionProto]bool
-	depth     int  // of function calls and nested graphs in progress
-	quiet     bool // declarations are claims: they make no new symbols
+	depth     int   // of function calls and nested graphs in progress
+	quiet     bool  // declarations are claims: they make no new symbols
+	side      int64 // what open axes of inputs count as, but for the first axis
+	empty     int   // tensors of the main graph that are empty by assumption
 
 	notes []Note
 	noted map[Note]bool
@@ -275,6 +277,7 @@ func (in *inferrer) node(s *Scope, n *onnxpb.NodeProto, declared map[string]*onn
 		if t := declared[name]; t != nil {
 			v = in.reconcile(n, name, v, t, mark)
 		}
+		in.checkExtents(s, n, name, v)
 		if v.kind == ir.UnknownKind || v.isTensor() && (v.elem == ir.UndefinedElem || !v.ranked) {
 			c.noteUnknown(name, v)
 		}
@@ -311,6 +314,23 @@ func (c *call) inherited(v *value) *value {
 	w := *v
 	w.open, w.assumed, w.public = open, assumed, nil
 	return &w
+}
+
+// checkExtents notes extents that come out negative with the bound shapes, and
+// counts tensors that only assumptions make empty.
+func (in *inferrer) checkExtents(s *Scope, n *onnxpb.NodeProto, name string, v *value) {
+	for i, d := range v.dims {
+		if d.isConst() || d.val > 0 || s.dead {
+			continue
+		}
+		if d.val < 0 {
+			in.note(Contradiction, n, name, "with the bound and assumed shapes extent %d would be %d: it counts as 0; bind larger shapes", i, d.val)
+		}
+		if d.assumed && d.op != opSymbol {
+			in.empty++
+		}
+		return
+	}
 }
 
 func opName(n *onnxpb.NodeProto) string {

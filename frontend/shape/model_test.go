@@ -349,6 +349,31 @@ func TestBindings(t *testing.T) {
 	}
 }
 
+// An image of one pixel would leave nothing behind a window of three.
+func TestAssumedSide(t *testing.T) {
+	const text = `
+		in x float32[N,3,H,?]
+		let w float32[4,3,3,3]
+		y = Conv@17 strides=[2,2] (x, w)`
+	r, err := inferText(t, text, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"[1 3 224 224] 602112 assumed", "[1 4 111 111] 197136 assumed"}, dimsOf(r, "x", "y")); diff != "" {
+		t.Error(diff)
+	}
+	if got := typesOf(r, "y"); got != "float32[N,4,floor((H + 1)/2) - 1,?]" {
+		t.Errorf("the type is %s", got)
+	}
+	r, err = inferText(t, text, Options{Inputs: map[string][]int64{"x": {1, 3, 9, 1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"[1 4 4 0] 0"}, dimsOf(r, "y")); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestBadBindings(t *testing.T) {
 	const text = `
 		in x float32[batch,3]

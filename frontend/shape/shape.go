@@ -27,26 +27,45 @@ type Result struct {
 // stride of zero, a cycle) is an error, a *diag.Error or diag.List of them naming
 // node and value; what merely cannot be known, and what contradicts a declared
 // type, is a Note.
+//
+// Symbols that o does not bind count as 1. If that makes tensors empty, as the
+// windows of a convolution do that do not fit an image of one pixel, those other
+// than batches count as 224, the side of the images that most networks take.
 func Infer(ctx context.Context, m *onnxfile.Model, o Options) (*Result, error) {
+	r, empty, err := inferWith(ctx, m, o, assumedExtent)
+	if err != nil || empty == 0 {
+		return r, err
+	}
+	wide, stillEmpty, err := inferWith(ctx, m, o, assumedSide)
+	if err != nil || stillEmpty < empty {
+		return wide, err
+	}
+	return r, nil
+}
+
+// inferWith infers with the given extent for open axes of inputs. empty is how
+// many tensors have no elements for no other reason than what was assumed.
+func inferWith(ctx context.Context, m *onnxfile.Model, o Options, side int64) (r *Result, empty int, err error) {
 	in := newInferrer(ctx, m, o)
+	in.side = side
 	if m.Proto.GetGraph() == nil {
-		return nil, &diag.Error{File: m.Path, Msg: "the model has no graph"}
+		return nil, 0, &diag.Error{File: m.Path, Msg: "the model has no graph"}
 	}
 	if err := in.bindInputs(m.Proto.Graph); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	main, err := in.mainGraph()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if err := in.errs.Err(); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if err := in.checkOptions(); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	in.publish(main)
-	return &Result{main: main, notes: in.notes}, nil
+	return &Result{main: main, notes: in.notes}, in.empty, nil
 }
 
 // Main is the scope of the main graph.
