@@ -3,5 +3,5 @@
 // and the text forms dnnsplit/graph/v1 and dnnsplit/plan/v1.
 //
 // It knows nothing of ONNX. It must not import protobuf, nor any package of
-// this module but compiler/diag and compiler/dense.
+// this module but compiler/diag.
 package ir

@@ -125,3 +125,21 @@ func (f *formatFlag) Set(text string) error {
 	}
 	return fmt.Errorf("want %s", strings.Join(f.choices, " or "))
 }
+
+// inputFlag collects --input NAME=FILE.
+type inputFlag map[string]string
+
+func (f *inputFlag) String() string { return "" }
+func (f *inputFlag) Type() string   { return "NAME=FILE" }
+
+func (f *inputFlag) Set(text string) error {
+	name, file, ok := strings.Cut(text, "=")
+	if !ok || name == "" || file == "" {
+		return fmt.Errorf("want NAME=FILE, for example image=cat.npy")
+	}
+	if *f == nil {
+		*f = inputFlag{}
+	}
+	(*f)[name] = file
+	return nil
+}

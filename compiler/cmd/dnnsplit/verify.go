@@ -13,6 +13,7 @@ func newVerify(u *ui) *cobra.Command {
 	o := verify.Options{}
 	f := splitFlags{}
 	level := "all"
+	var inputs inputFlag
 	cmd := &cobra.Command{
 		Use:   "verify BUNDLE [--model MODEL.onnx]",
 		Short: "run whole and split, compare the outputs",
@@ -21,18 +22,28 @@ seeded inputs, one after the other on this machine's CPU. With graph optimisatio
 off every output must agree bit for bit; with it on the largest difference is
 reported. Exit code 3 says that a difference was found.
 
+Where ONNX Runtime is missing, plain float32 networks run in a pure-Go engine
+(onnx-go), whose results differ a little from those of other runtimes.
+
 ONNX Runtime is looked up at --ort-lib, at $ONNXRUNTIME_LIB, in the folder .ort,
 and where the system keeps libraries. Beside a model, MODEL.onnx.hints.json can
 give {"shapes": {INPUT: [...]}, "values": {INPUT: ...}} for inputs that need them.`,
 		Example: `  dnnsplit verify model.onnx.split
   dnnsplit verify out/ --model model.onnx --shape batch=2
   dnnsplit verify out/ --seed 7 --trials 5 --format json
-  dnnsplit verify out/ --tolerance 1e-5`,
+  dnnsplit verify out/ --inputs test_data_set_0/ --tolerance 1e-5
+  dnnsplit verify out/ --input image=cat.npy --engine onnx-go`,
 		Args: usage(oneFile("the folder of a bundle")),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			u.quiet = f.quiet
 			o.Bundle = args[0]
 			o.Dims, o.Shapes = f.shapes.dims, f.shapes.inputs
+			o.InputFiles = inputs
+			switch o.Engine {
+			case "", verify.EngineORT, verify.EngineGo:
+			default:
+				return usageError{cmd.CommandPath(), fmt.Errorf("--engine %s: there is no such engine; want %s or %s", o.Engine, verify.EngineORT, verify.EngineGo)}
+			}
 			l, err := runtime.ParseLevel(level)
 			if err != nil {
 				return usageError{cmd.CommandPath(), fmt.Errorf("--optimization: %w", err)}
@@ -59,9 +70,12 @@ give {"shapes": {INPUT: [...]}, "values": {INPUT: ...}} for inputs that need the
 	fl := cmd.Flags()
 	fl.SortFlags = false
 	fl.StringVar(&o.Model, "model", "", "the whole model (default: the one that the manifest names, beside the bundle or here)")
+	fl.StringVar(&o.Engine, "engine", "", "`NAME` of the engine: "+verify.EngineORT+" or "+verify.EngineGo+" (default: ONNX Runtime, and the pure-Go engine where there is none)")
 	fl.StringVar(&o.Library, "ort-lib", "", "ONNX Runtime's shared library, or the `FILE` or folder that holds it")
 	f.shapes = shapeFlag{}
 	fl.Var(&f.shapes, "shape", "extent of a symbolic dimension, or shape of an input, to run with; repeatable")
+	fl.Var(&inputs, "input", "your own value for an input, a .npy or .pb file; repeatable")
+	fl.StringVar(&o.InputSet, "inputs", "", "your own values: an .npz `FILE`, or a folder of .npy or input_N.pb files")
 	fl.Uint64Var(&o.Seed, "seed", 0, "seed of the generated inputs")
 	fl.IntVar(&o.Trials, "trials", 0, "sets of inputs (default 2: one cannot tell whether outputs depend on inputs)")
 	fl.Float64Var(&o.Tolerance, "tolerance", 0, "largest absolute or relative difference that counts as equal (default: bit for bit)")
