@@ -34,7 +34,8 @@ func (lw *lowering) connect() {
 
 // cluster decides which nodes are one unit: those that a value connects which
 // cannot travel between sub-models (a sequence, an optional, a map, a sparse
-// tensor, a value of unknown type), and whatever lies on a path between them.
+// tensor, a value of unknown type) or one of whose nested graphs hides another's
+// value, and whatever lies on a path between them.
 func (lw *lowering) cluster() {
 	c := &clusters{lw: lw, parent: make([]int32, len(lw.a.Nodes))}
 	for i := range c.parent {
@@ -51,6 +52,7 @@ func (lw *lowering) cluster() {
 			c.union(p, users[0])
 		}
 	}
+	c.uniteHidden()
 	lw.unitOf = make([]int32, len(lw.a.Nodes))
 	if !c.merged {
 		lw.units = make([][]int32, len(lw.a.Nodes))
@@ -84,6 +86,24 @@ func (c *clusters) union(i, j int32) {
 	if i, j = c.find(i), c.find(j); i != j {
 		c.parent[max(i, j)] = min(i, j)
 		c.merged = true
+	}
+}
+
+// uniteHidden keeps nodes together of which one hides a value of the other.
+func (c *clusters) uniteHidden() {
+	if len(c.lw.a.s.hides) == 0 {
+		return
+	}
+	placed := make(map[int32]int32, len(c.lw.a.Nodes))
+	for k := range c.lw.a.Nodes {
+		placed[c.lw.a.Nodes[k].Index] = int32(k)
+	}
+	for _, pair := range c.lw.a.s.hides {
+		i, ok1 := placed[pair[0]]
+		j, ok2 := placed[pair[1]]
+		if ok1 && ok2 {
+			c.union(i, j)
+		}
 	}
 }
 

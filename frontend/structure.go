@@ -24,6 +24,11 @@ type structure struct {
 	inOrder   bool             // the file's own order is valid
 	outputs   []string         // graph outputs, as listed
 	functions map[functionKey]*onnxpb.FunctionProto
+
+	// hides are pairs of nodes: a nested graph of the first makes a value of the name
+	// of one that the second makes. Runtimes take that where the second comes after
+	// the first, as they read; so the two must stay in one sub-model.
+	hides [][2]int32
 }
 
 type functionKey struct{ domain, name, overload string }
@@ -115,13 +120,26 @@ func resolve(file string, m *onnxpb.ModelProto) (*structure, error) {
 			s.producer[out] = int32(i)
 		}
 	}
-	outer := &scope{defined: func(name string) bool {
-		_, made := s.producer[name]
-		return made || s.inputs[name] || s.stored[name]
-	}}
+	at := int32(0)
+	outer := &scope{
+		defined: func(name string) bool {
+			_, made := s.producer[name]
+			return made || s.inputs[name] || s.stored[name]
+		},
+		before: func(name string) bool {
+			p, made := s.producer[name]
+			return made && p < at || s.inputs[name] || s.stored[name]
+		},
+		hidden: func(name string) {
+			if p := s.producer[name]; p != at {
+				s.hides = append(s.hides, [2]int32{at, p})
+			}
+		},
+	}
 	s.reads = make([][]string, len(g.GetNode()))
 	s.captures = make([][]string, len(g.GetNode()))
 	for i, n := range g.GetNode() {
+		at = int32(i)
 		seen := map[string]bool{}
 		for _, in := range n.GetInput() {
 			if in == "" || seen[in] {
@@ -192,6 +210,8 @@ func bodies(n *onnxpb.NodeProto) []*onnxpb.GraphProto {
 // scope is a chain of sets of names that a nested graph can see.
 type scope struct {
 	defined func(string) bool
+	before  func(string) bool // defined before the node that is looked into; nil: nothing is
+	hidden  func(string)      // a nested graph makes a defined name that is not before; nil: nobody cares
 	outer   *scope
 }
 
@@ -199,6 +219,21 @@ func (s *scope) has(name string) bool {
 	for ; s != nil; s = s.outer {
 		if s.defined(name) {
 			return true
+		}
+	}
+	return false
+}
+
+// shadow says whether a name that a nested graph makes hides one that is there
+// already. Names that come later, the node's own outputs among them, it may use.
+func (s *scope) shadow(name string) bool {
+	for ; s != nil; s = s.outer {
+		switch {
+		case !s.defined(name):
+		case s.before != nil && s.before(name):
+			return true
+		case s.hidden != nil:
+			s.hidden(name)
 		}
 	}
 	return false
@@ -223,22 +258,33 @@ func resolveNested(g *onnxpb.GraphProto, outer, main *scope, capture func(string
 	for _, t := range g.GetSparseInitializer() {
 		local[t.GetValues().GetName()] = true
 	}
-	made := map[string]bool{}
-	for _, n := range g.GetNode() {
+	made := map[string]int{}
+	for i, n := range g.GetNode() {
 		for _, out := range n.GetOutput() {
 			if out == "" {
 				continue
 			}
-			if made[out] || local[out] {
+			if _, twice := made[out]; twice || local[out] {
 				return &bodyError{out, "a nested graph makes it twice"}
 			}
-			if outer.has(out) {
+			if outer.shadow(out) {
 				return &bodyError{out, "a nested graph makes a value of that name, which the graph around it has already"}
 			}
-			made[out] = true
+			made[out] = i
 		}
 	}
-	here := &scope{outer: outer, defined: func(name string) bool { return local[name] || made[name] }}
+	at := 0
+	here := &scope{
+		outer: outer,
+		defined: func(name string) bool {
+			_, ok := made[name]
+			return ok || local[name]
+		},
+		before: func(name string) bool {
+			i, ok := made[name]
+			return ok && i < at || local[name]
+		},
+	}
 	use := func(name string) *bodyError {
 		if name == "" || here.defined(name) {
 			return nil
@@ -254,7 +300,8 @@ func resolveNested(g *onnxpb.GraphProto, outer, main *scope, capture func(string
 		capture(name)
 		return nil
 	}
-	for _, n := range g.GetNode() {
+	for i, n := range g.GetNode() {
+		at = i
 		for _, in := range n.GetInput() {
 			if err := use(in); err != nil {
 				return err

@@ -139,6 +139,26 @@ func TestResolveOrdersAndCaptures(t *testing.T) {
 	}
 }
 
+// TestResolveHides: a nested graph may use names that the graph around it gives to
+// values that come later, or to the node's own outputs, and hides them.
+func TestResolveHides(t *testing.T) {
+	g := graphOf("x | | y later r",
+		op("Relu(x -> a)"),
+		op("If(a -> r)", graphOf("| | r", op("Neg(a -> later)"), op("Loop(later -> r)", graphOf("| | q", op("Abs(later -> t)"), op("Neg(t -> q)"))), op("Neg(r -> q)"))),
+		op("Tanh(r -> later)"),
+		op("Add(later r -> y)"))
+	s, err := resolve("m.onnx", modelOf(g))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([][2]int32{{1, 2}}, s.hides); diff != "" {
+		t.Error("hidden", diff)
+	}
+	if diff := cmp.Diff([]string{"a"}, s.reads[1]); diff != "" {
+		t.Error("reads", diff)
+	}
+}
+
 func TestClassify(t *testing.T) {
 	g := graphOf("x | w | y z k",
 		op("Constant(-> c)"),

@@ -155,6 +155,17 @@ func oddBodies() []Case {
 			}))
 			g.y(g.add("join", r, "b"))
 		}),
+		odd("hidden-names", "a branch makes a value called like its node's output, and one called like what a later node makes", 0, func(_ *Model, g *Graph) {
+			x := g.layer("a", g.x())
+			r := g.Op("If", []string{g.positive("cond", x)}, Name("if"), Outs("r"),
+				Body("then_branch", func(b *Graph) {
+					b.y(b.tanh("end", b.Op("Neg", []string{b.Op("Abs", []string{x}, Name("inner"), Outs("later"))}, Name("neg"), Outs("r"))))
+				}),
+				Body("else_branch", func(b *Graph) { b.y(b.Op("Neg", []string{x}, Name("else"))) }))
+			l := g.layer("later", r)
+			m := g.layer("b", g.layer("side", x))
+			g.y(g.add("y", l, m))
+		}),
 		odd("siblings-share-names", "two Ifs whose branches use the same inner names for different things", 0, func(_ *Model, g *Graph) {
 			x := g.layer("a", g.x())
 			for _, n := range []string{"if1", "if2"} {
