@@ -50,6 +50,9 @@ func (o *Options) command() string {
 	if o.KeepFunctions {
 		add("inline", "never")
 	}
+	if w := weightsText(o.Weights); w != "" {
+		add("weights", w)
+	}
 	if o.Seed != 0 {
 		add("seed", strconv.FormatUint(o.Seed, 10))
 	}

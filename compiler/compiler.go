@@ -237,7 +237,7 @@ func (r *Result) emit() error {
 	if err != nil {
 		return err
 	}
-	r.Bundle, err = backend.Build(r.Analysis.Model, r.Lowered, r.Placement, backend.Options{ToolVersion: Version(), Recorded: recorded})
+	r.Bundle, err = backend.Build(r.Analysis.Model, r.Lowered, r.Placement, backend.Options{ToolVersion: Version(), Recorded: recorded, Weights: r.Options.Weights})
 	if err != nil {
 		return err
 	}

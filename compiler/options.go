@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/dnnsplit/dnnsplit/backend"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 )
 
@@ -38,6 +39,8 @@ type Options struct {
 	TimeLimit time.Duration // 0: the search ends at deterministic points only
 	Seed      uint64
 	Workers   int // goroutines of the search; 0: one a core. Never changes the result
+
+	Weights backend.Weights // where sub-models keep their weights
 
 	Force bool // replace an output folder that is no bundle
 
@@ -110,9 +113,10 @@ func (o *Options) recorded() (json.RawMessage, error) {
 		Same      []string           `json:"same,omitempty"`
 		Reuse     bool               `json:"reuse,omitempty"`
 		TimeLimit string             `json:"time_limit,omitempty"`
+		Weights   string             `json:"weights,omitempty"`
 	}{
 		o.Objective.String(), submodels, o.Seed, o.Dims, o.Inputs, inlineText(o.KeepFunctions), o.Source, o.Sink,
-		rules(o.Pins), rules(o.Forbids), o.Same, o.Reuse != "", limitText(o.TimeLimit),
+		rules(o.Pins), rules(o.Forbids), o.Same, o.Reuse != "", limitText(o.TimeLimit), weightsText(o.Weights),
 	})
 }
 
@@ -128,4 +132,11 @@ func inlineText(never bool) string {
 		return "never"
 	}
 	return ""
+}
+
+func weightsText(w backend.Weights) string {
+	if w == backend.WeightsAuto {
+		return ""
+	}
+	return w.String()
 }

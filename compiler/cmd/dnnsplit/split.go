@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dnnsplit/dnnsplit/backend"
 	"github.com/dnnsplit/dnnsplit/compiler"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/spf13/cobra"
@@ -36,6 +37,10 @@ between them. "Do not split" is a possible answer.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Model = args[0]
 			f.apply(u, &o)
+			var err error
+			if o.Weights, err = backend.ParseWeights(f.weights.value); err != nil {
+				return usageError{cmd.CommandPath(), err}
+			}
 			return split(cmd, u, o, &f)
 		},
 	}
@@ -44,6 +49,8 @@ between them. "Do not split" is a possible answer.`,
 	fl.SortFlags = false
 	fl.StringVar(&o.Devices, "devices", "", "`DIR` of device profiles (*.yaml)")
 	fl.StringVarP(&o.Output, "output", "o", "", "folder to write (default MODEL.split/)")
+	f.weights = formatFlag{"auto", []string{"auto", "embedded", "external"}}
+	fl.Var(&f.weights, "weights", "where sub-models keep weights: as the source does, in the .onnx file, or in a .data file beside it")
 	fl.BoolVar(&o.Force, "force", false, "replace the output folder even if it is not a bundle")
 	f.model(fl)
 	f.search(fl, &o)
@@ -95,6 +102,7 @@ type splitFlags struct {
 	objective objectiveFlag
 	format    formatFlag
 	inline    formatFlag
+	weights   formatFlag
 	timeLimit time.Duration
 	quiet     bool
 	dryRun    bool
