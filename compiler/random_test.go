@@ -11,25 +11,57 @@ import (
 	"pgregory.net/rapid"
 )
 
+// randomModel writes a random network to path.
+func randomModel(t *rapid.T, path string) {
+	m := onnxtest.Random(rapid.Uint64().Draw(t, "model"), onnxtest.RandomConfig{
+		Nodes:     rapid.IntRange(3, 40).Draw(t, "nodes"),
+		Symbolic:  rapid.Bool().Draw(t, "symbolic"),
+		Bodies:    rapid.Bool().Draw(t, "bodies"),
+		Functions: rapid.Bool().Draw(t, "functions"),
+		Images:    rapid.Bool().Draw(t, "images"),
+	})
+	if err := m.WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRandomSplits places random networks over fleets that memory makes tight,
+// with any number of sub-models, and compares each split with the whole.
+func TestRandomSplits(t *testing.T) {
+	requireORT(t)
+	dir := t.TempDir()
+	cut := 0
+	rapid.Check(t, func(t *rapid.T) {
+		path := filepath.Join(dir, "random.onnx")
+		randomModel(t, path)
+		trial := corpus.Trial{Name: "random", Force: rapid.IntRange(0, 4).Draw(t, "force"), Submodels: rapid.IntRange(1, 4).Draw(t, "submodels")}
+		out, err := corpus.Split(t.Context(), path, "../profiles", dir, trial)
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case !out.Report.Equal:
+			t.Fatalf("the split computes something else: %+v", out.Report)
+		case out.BestSingle > 0 && out.Latency > out.BestSingle:
+			t.Fatalf("latency %v, a single processor takes %v", out.Latency, out.BestSingle)
+		}
+		if out.Submodels > 1 {
+			cut++
+		}
+	})
+	if cut == 0 {
+		t.Error("no network was cut: nothing was tested")
+	}
+}
+
 // TestRandomCuts cuts random networks at random, with replicas, and compares each
-// with the whole bit for bit. -rapid.checks says how many (default 100, of which
-// -short leaves a tenth).
+// with the whole bit for bit. -rapid.checks says how many (default 100).
 func TestRandomCuts(t *testing.T) {
 	requireORT(t)
 	dir := t.TempDir()
 	replicas, edges := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
-		m := onnxtest.Random(rapid.Uint64().Draw(t, "model"), onnxtest.RandomConfig{
-			Nodes:     rapid.IntRange(3, 40).Draw(t, "nodes"),
-			Symbolic:  rapid.Bool().Draw(t, "symbolic"),
-			Bodies:    rapid.Bool().Draw(t, "bodies"),
-			Functions: rapid.Bool().Draw(t, "functions"),
-			Images:    rapid.Bool().Draw(t, "images"),
-		})
 		path := filepath.Join(dir, "random.onnx")
-		if err := m.WriteFile(path); err != nil {
-			t.Fatal(err)
-		}
+		randomModel(t, path)
 		cut := rapid.SampledFrom([]corpus.Cut{corpus.Scatter, corpus.Shatter}).Draw(t, "cut")
 		res, rep, err := corpus.VerifyCut(t.Context(), path, dir, cut, rapid.Uint64().Draw(t, "plan"), verify.Options{Levels: []runtime.Level{}})
 		switch {

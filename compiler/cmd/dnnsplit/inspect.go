@@ -134,24 +134,25 @@ func inspectRows(in *compiler.Inspection) []inspectRow {
 
 // firstOutput prints the type of the node's first output, concrete extents beside symbolic ones.
 func firstOutput(a *frontend.Analysis, n *frontend.NodeInfo) string {
-	for _, name := range n.Outputs() {
-		v, ok := a.Shapes.Of(name)
-		if !ok {
-			return "?"
-		}
-		text := v.Type.String()
-		if v.Type.Kind == ir.Tensor && v.Dims != nil {
-			dims := make([]string, len(v.Dims))
-			for i, d := range v.Dims {
-				dims[i] = fmt.Sprint(d)
-			}
-			if bound := v.Type.Elem.String() + "[" + strings.Join(dims, ",") + "]"; bound != text {
-				text += " = " + bound
-			}
-		}
-		return text
+	outputs := n.Outputs()
+	if len(outputs) == 0 {
+		return ""
 	}
-	return ""
+	v, ok := a.Shapes.Of(outputs[0])
+	if !ok {
+		return "?"
+	}
+	text := v.Type.String()
+	if v.Type.Kind == ir.Tensor && v.Dims != nil {
+		dims := make([]string, len(v.Dims))
+		for i, d := range v.Dims {
+			dims[i] = fmt.Sprint(d)
+		}
+		if bound := v.Type.Elem.String() + "[" + strings.Join(dims, ",") + "]"; bound != text {
+			text += " = " + bound
+		}
+	}
+	return text
 }
 
 func sortRows(rows []inspectRow, by string) {
