@@ -1,7 +1,9 @@
 package compiler_test
 
 import (
+	"flag"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
@@ -10,6 +12,24 @@ import (
 	"github.com/dnnsplit/dnnsplit/frontend/onnxtest"
 	"pgregory.net/rapid"
 )
+
+// fewChecks lets rapid draw n cases unless -rapid.checks says otherwise.
+func fewChecks(t *testing.T, n int) {
+	t.Helper()
+	const name = "rapid.checks"
+	old := flag.Lookup(name).Value.String()
+	if old != flag.Lookup(name).DefValue {
+		return
+	}
+	if err := flag.Set(name, strconv.Itoa(n)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := flag.Set(name, old); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
 
 // randomModel writes a random network to path.
 func randomModel(t *rapid.T, path string) {
@@ -29,6 +49,7 @@ func randomModel(t *rapid.T, path string) {
 // with any number of sub-models, and compares each split with the whole.
 func TestRandomSplits(t *testing.T) {
 	requireORT(t)
+	fewChecks(t, 20)
 	dir := t.TempDir()
 	cut := 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -54,9 +75,10 @@ func TestRandomSplits(t *testing.T) {
 }
 
 // TestRandomCuts cuts random networks at random, with replicas, and compares each
-// with the whole bit for bit. -rapid.checks says how many (default 100).
+// with the whole bit for bit. -rapid.checks says how many (default 40).
 func TestRandomCuts(t *testing.T) {
 	requireORT(t)
+	fewChecks(t, 40)
 	dir := t.TempDir()
 	replicas, edges := 0, 0
 	rapid.Check(t, func(t *rapid.T) {

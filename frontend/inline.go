@@ -188,6 +188,7 @@ func (in *inliner) expand(n *onnxpb.NodeProto, label string, s *shape.Scope) boo
 // bind makes the names of a call; why says in a clause why its body cannot be had.
 func (in *inliner) bind(n *onnxpb.NodeProto, label string) (c *call, why string) {
 	f := in.a.s.functions[keyOf(n)]
+	label = strings.ToValidUTF8(label, "~") // manifests can hold no other names
 	if len(label) > maxPrefix {
 		label = strings.ToValidUTF8(label[:maxPrefix/2], "") + "~"
 	}
