@@ -60,8 +60,9 @@ const (
 
 // Keys of metadata.
 const (
-	layerKey  = "layer_ann"
-	ownPrefix = "dnnsplit."
+	layerKey      = "layer_ann"
+	ownPrefix     = "dnnsplit."
+	processorsKey = ownPrefix + "processors"
 )
 
 // SettingsKey is ONNX Runtime's session option that maps layers to devices.
@@ -93,7 +94,7 @@ func (j *job) annotated(ctx context.Context) error {
 		return err
 	}
 	t := &annotation{job: j, m: m, list: a}
-	t.configuration = t.freshConfiguration()
+	t.nameConfiguration()
 	d, err := t.draft()
 	if err != nil {
 		return &diag.Error{File: path, Msg: "it cannot be annotated", Err: err}
@@ -139,13 +140,19 @@ type annotation struct {
 	configuration string // name of the device configuration
 }
 
-// freshConfiguration is a name that no device configuration of the model has.
-func (t *annotation) freshConfiguration() string {
-	name := "dnnsplit"
-	for slices.ContainsFunc(t.m.Proto.GetConfiguration(), func(c *onnxpb.DeviceConfigurationProto) bool { return c.GetName() == name }) {
-		name += "_"
+// nameConfiguration finds a name for the device configuration: one that the model
+// does not have, unless it has it from an earlier export.
+func (t *annotation) nameConfiguration() {
+	t.configuration = "dnnsplit"
+	again := slices.ContainsFunc(t.m.Proto.GetMetadataProps(), func(e *onnxpb.StringStringEntryProto) bool { return e.GetKey() == processorsKey })
+	for !again && slices.ContainsFunc(t.m.Proto.GetConfiguration(), t.replaced) {
+		t.configuration += "_"
 	}
-	return name
+}
+
+// replaced says whether a device configuration has the name of the new one.
+func (t *annotation) replaced(c *onnxpb.DeviceConfigurationProto) bool {
+	return c.GetName() == t.configuration
 }
 
 func (t *annotation) draft() (*onnxfile.Draft, error) {
@@ -169,6 +176,10 @@ func (t *annotation) draft() (*onnxfile.Draft, error) {
 			f.Body = onnxfile.Bytes(protowire.AppendVarint(nil, uint64(max(t.m.Proto.GetIrVersion(), annotatedIR))))
 		case modelMetadata:
 			if strings.HasPrefix(t.m.Proto.GetMetadataProps()[i].GetKey(), ownPrefix) {
+				continue
+			}
+		case modelConfiguration:
+			if t.replaced(t.m.Proto.GetConfiguration()[i]) {
 				continue
 			}
 		}
@@ -217,13 +228,13 @@ func entry(key, value string) *onnxpb.StringStringEntryProto {
 func (t *annotation) graph(fields []onnxfile.Field) ([]onnxfile.Field, error) {
 	var out []onnxfile.Field
 	for _, p := range t.list.nodes {
-		body := p.body
+		body, err := t.bare(p)
+		if err != nil {
+			return nil, err
+		}
 		if p.sub >= 0 {
 			extra, err := t.node(p)
 			if err != nil {
-				return nil, err
-			}
-			if body, err = t.bare(p); err != nil {
 				return nil, err
 			}
 			body = onnxfile.Concat(body, onnxfile.Bytes(extra))
@@ -304,7 +315,8 @@ func (t *annotation) bare(p *placed) (onnxfile.Chunk, error) {
 	old := func(e *onnxpb.StringStringEntryProto) bool {
 		return e.GetKey() == layerKey || strings.HasPrefix(e.GetKey(), ownPrefix)
 	}
-	if !slices.ContainsFunc(p.proto.GetMetadataProps(), old) {
+	oldPlace := func(c *onnxpb.NodeDeviceConfigurationProto) bool { return c.GetConfigurationId() == t.configuration }
+	if !slices.ContainsFunc(p.proto.GetMetadataProps(), old) && !slices.ContainsFunc(p.proto.GetDeviceConfigurations(), oldPlace) {
 		return p.body, nil
 	}
 	n := &onnxpb.NodeProto{}
@@ -313,11 +325,15 @@ func (t *annotation) bare(p *placed) (onnxfile.Chunk, error) {
 		return true
 	})
 	n.ProtoReflect().SetUnknown(p.proto.ProtoReflect().GetUnknown())
+	n.DeviceConfigurations = slices.DeleteFunc(slices.Clone(n.DeviceConfigurations), oldPlace)
 	n.MetadataProps = nil
 	for _, e := range p.proto.GetMetadataProps() {
 		if !old(e) {
 			n.MetadataProps = append(n.MetadataProps, e)
 		}
+	}
+	if p.m != t.m {
+		return p.m.Encode(n, embedded)
 	}
 	return t.m.Encode(n, nil)
 }
@@ -372,7 +388,7 @@ func (t *annotation) modelMetadata() [][2]string {
 		{"dnnsplit.objective", m.Prediction.Objective},
 		{"dnnsplit.latency_us", micros(m.Prediction.LatencyUs)},
 		{"dnnsplit.bottleneck_us", micros(m.Prediction.BottleneckUs)},
-		{"dnnsplit.processors", strings.Join(procs, ",")},
+		{processorsKey, strings.Join(procs, ",")},
 		{"dnnsplit.submodels", strings.Join(ids, ",")},
 		{"dnnsplit." + SettingsKey, t.settings()},
 	}

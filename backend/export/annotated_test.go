@@ -55,9 +55,10 @@ func checkAnnotations(t *testing.T, f *fixture, m *onnxfile.Model) (marked int) 
 	for _, p := range f.manifest.Processors {
 		devices = append(devices, p.Name)
 	}
-	cs := m.Proto.GetConfiguration()
-	if len(cs) != 1 || !slices.Equal(cs[0].GetDevice(), devices) || int(cs[0].GetNumDevices()) != len(devices) {
-		t.Fatalf("device configurations are %v, the processors %v", cs, devices)
+	all := m.Proto.GetConfiguration() // the model's own come first
+	ours := all[len(all)-1]
+	if !slices.Equal(ours.GetDevice(), devices) || int(ours.GetNumDevices()) != len(devices) {
+		t.Fatalf("device configurations are %v, the processors %v", all, devices)
 	}
 	made := make([]map[string]bool, len(f.manifest.Submodels))
 	for i := range made {
@@ -66,17 +67,20 @@ func checkAnnotations(t *testing.T, f *fixture, m *onnxfile.Model) (marked int) 
 	for _, n := range m.Proto.GetGraph().GetNode() {
 		meta := props(t, n.GetMetadataProps())
 		in := holders[n.GetOutput()[0]]
-		if len(n.GetDeviceConfigurations()) == 0 {
+		configurations := slices.DeleteFunc(slices.Clone(n.GetDeviceConfigurations()), func(c *onnxpb.NodeDeviceConfigurationProto) bool {
+			return c.GetConfigurationId() != ours.GetName()
+		})
+		if len(configurations) == 0 {
 			if len(in) > 0 {
 				t.Errorf("node %q is in sub-models %v and not marked", n.GetName(), in)
 			}
 			continue
 		}
 		marked++
-		c := n.GetDeviceConfigurations()[0]
+		c := configurations[0]
 		sub := int(c.GetPipelineStage())
 		s := f.manifest.Submodels[sub]
-		if len(n.GetDeviceConfigurations()) != 1 || c.GetConfigurationId() != cs[0].GetName() || !slices.Contains(in, sub) {
+		if len(configurations) != 1 || !slices.Contains(in, sub) {
 			t.Errorf("node %q: configuration %v, it is in sub-models %v", n.GetName(), c, in)
 		}
 		if meta["dnnsplit.submodel"] != s.ID || meta["dnnsplit.processor"] != s.Processor || !strings.HasPrefix(meta["layer_ann"], fmt.Sprintf("dnnsplit.s%03d/", sub)) {
@@ -195,9 +199,15 @@ func TestAnnotatedTwice(t *testing.T) {
 		props(t, n.GetMetadataProps())
 	}
 	props(t, m.Proto.GetMetadataProps())
-	if k := len(m.Proto.GetConfiguration()); k != 2 {
-		t.Errorf("%d device configurations: the user's own must stay", k)
+	if k := len(m.Proto.GetConfiguration()); k != 1 {
+		t.Errorf("%d device configurations", k)
 	}
+	for _, n := range m.Proto.GetGraph().GetNode() {
+		if k := len(n.GetDeviceConfigurations()); k > 1 {
+			t.Fatalf("node %q has %d device configurations", n.GetName(), k)
+		}
+	}
+	checkAnnotations(t, g, m)
 	sameValues(t, "annotated twice", run(t, eng, f.model, f.feed), run(t, eng, path, f.feed))
 }
 

@@ -39,12 +39,12 @@ func (j *job) assemble(m *onnxfile.Model, parts []*placed) (*assembled, error) {
 		p := of[key(n)]
 		switch {
 		case p == nil:
-			a.nodes = append(a.nodes, &placed{proto: n, body: fields[k].Body, sub: -1, cost: -1})
+			a.nodes = append(a.nodes, &placed{proto: n, m: m, body: fields[k].Body, sub: -1, cost: -1})
 		case !sameCall(n, p.proto):
 			replaced = true // by nodes that the source does not have
 		default:
 			taken[p] = true
-			a.nodes = append(a.nodes, &placed{proto: n, body: fields[k].Body, sub: p.sub, copies: p.copies, label: p.label, cost: p.cost})
+			a.nodes = append(a.nodes, &placed{proto: n, m: m, body: fields[k].Body, sub: p.sub, copies: p.copies, label: p.label, cost: p.cost})
 			for _, out := range n.GetOutput() {
 				made[out] = true
 			}
@@ -63,13 +63,16 @@ func (j *job) assemble(m *onnxfile.Model, parts []*placed) (*assembled, error) {
 		return nil, &diag.Error{File: m.Path, Node: fresh[0].proto.GetName(), Value: key(fresh[0].proto), Msg: "a sub-model has this node, the model does not: it is not the model that was split"}
 	}
 	for _, p := range fresh {
-		if err := j.inlineTensors(p); err != nil {
-			return nil, err
+		body, err := p.m.Encode(p.proto, embedded) // away from its sub-model's data file
+		if err != nil {
+			return nil, &diag.Error{File: p.m.Path, Node: p.proto.GetName(), Msg: "it cannot be encoded", Err: err}
 		}
+		p.body = body
 	}
 	a.nodes = append(a.nodes, fresh...)
 	a.sort(m.Proto.GetGraph())
-	return a, j.addOpsets(a, m)
+	j.addOpsets(a, m)
+	return a, nil
 }
 
 // sameCall says whether two nodes with the same outputs are one.
@@ -77,30 +80,8 @@ func sameCall(a, b *onnxpb.NodeProto) bool {
 	return a.GetOpType() == b.GetOpType() && a.GetDomain() == b.GetDomain() && a.GetOverload() == b.GetOverload() && slices.Equal(a.GetOutput(), b.GetOutput())
 }
 
-// inlineTensors makes a node of a sub-model independent of the sub-model's data file.
-func (j *job) inlineTensors(p *placed) error {
-	for _, c := range j.closers {
-		m, ok := c.(*onnxfile.Model)
-		if !ok {
-			continue
-		}
-		external, mine := false, false
-		m.Tensors(p.proto, func(t *onnxfile.Tensor) bool {
-			mine = true
-			external = external || t.External != ""
-			return !external
-		})
-		if !mine || !external {
-			continue
-		}
-		body, err := m.Encode(p.proto, func(t *onnxfile.Tensor) (onnxfile.Chunk, error) { return t.Embedded() })
-		if err != nil {
-			return &diag.Error{File: m.Path, Node: p.proto.GetName(), Msg: "it cannot be encoded", Err: err}
-		}
-		p.body = body
-	}
-	return nil
-}
+// embedded encodes a tensor with its contents.
+func embedded(t *onnxfile.Tensor) (onnxfile.Chunk, error) { return t.Embedded() }
 
 // sort puts the nodes into an order in which every value is made before it is
 // read, as close to the present one as that goes, and drops nodes in no sub-model
@@ -184,7 +165,7 @@ func (a *assembled) sort(g *onnxpb.GraphProto) {
 }
 
 // addOpsets finds the operator sets that sub-models import and the model does not.
-func (j *job) addOpsets(a *assembled, m *onnxfile.Model) error {
+func (j *job) addOpsets(a *assembled, m *onnxfile.Model) {
 	have := map[string]bool{}
 	for _, o := range m.Proto.GetOpsetImport() {
 		have[domainOf(o.GetDomain())] = true
@@ -201,7 +182,6 @@ func (j *job) addOpsets(a *assembled, m *onnxfile.Model) error {
 			}
 		}
 	}
-	return nil
 }
 
 // domainOf is a domain with one spelling for the default one.

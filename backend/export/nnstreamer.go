@@ -89,6 +89,9 @@ type pipelines struct {
 
 func (j *job) nnstreamer(context.Context) error {
 	p := &pipelines{job: j, by: map[string]*flow{}, ports: map[crossing]int{}}
+	if len(j.m.Submodels) == 0 {
+		return &diag.Error{File: filepath.Join(j.dir, backend.ManifestFile), Msg: "the bundle has no sub-model that a pipeline could run"}
+	}
 	p.gather()
 	for i, s := range j.m.Submodels {
 		for _, list := range [][]string{s.Inputs, s.Outputs} {

@@ -13,11 +13,12 @@ import (
 // placed is a node and where it is.
 type placed struct {
 	proto  *onnxpb.NodeProto
-	body   onnxfile.Chunk // encoded
-	sub    int            // the sub-model that owns it
-	copies []int          // others that hold it: replicas, and constants, which every user has
-	label  string         // its name in the execution graph, if it has one there
-	cost   float64        // predicted for label, us; negative: it stands for no node of the execution graph, or that is not known
+	m      *onnxfile.Model // that it was read from
+	body   onnxfile.Chunk  // encoded
+	sub    int             // the sub-model that owns it
+	copies []int           // others that hold it: replicas, and constants, which every user has
+	label  string          // its name in the execution graph, if it has one there
+	cost   float64         // predicted for label, us; negative: it stands for no node of the execution graph, or that is not known
 }
 
 // key identifies a node among those of a graph: its first output. "" if it has none.
@@ -52,7 +53,7 @@ func (j *job) nodes(ctx context.Context) ([]*placed, error) {
 				p.copies = append(p.copies, i)
 				continue
 			}
-			p := &placed{proto: n, body: f.Body, sub: i, cost: -1}
+			p := &placed{proto: n, m: m, body: f.Body, sub: i, cost: -1}
 			at[key(n)] = p
 			all = append(all, p)
 		}
