@@ -331,6 +331,7 @@ type call struct {
 	actual map[string]bool   // names of the main graph that the call passes or makes
 	attrs  map[string]*onnxpb.AttributeProto
 	copies []*onnxpb.NodeProto // of values that are handed on
+	outer  *call               // of a nested graph: the graph around it
 }
 
 // define gives a value that the body makes a name in the main graph.
@@ -341,8 +342,10 @@ func (c *call) define(name string) {
 }
 
 func (c *call) name(name string) string {
-	if to, ok := c.names[name]; ok {
-		return to
+	for ; c != nil; c = c.outer {
+		if to, ok := c.names[name]; ok {
+			return to
+		}
 	}
 	return name
 }
@@ -401,10 +404,7 @@ func (c *call) node(n *onnxpb.NodeProto) *onnxpb.NodeProto {
 // graph is a graph nested in the body. Its own names are renamed too: in the
 // main graph they could collide with names around it.
 func (c *call) graph(g *onnxpb.GraphProto) *onnxpb.GraphProto {
-	inner := &call{in: c.in, prefix: c.prefix, attrs: c.attrs, names: map[string]string{}}
-	for from, to := range c.names {
-		inner.names[from] = to
-	}
+	inner := &call{in: c.in, prefix: c.prefix, attrs: c.attrs, names: map[string]string{}, outer: c}
 	define := func(name string) {
 		if name != "" {
 			inner.names[name] = c.in.fresh(c.prefix + name)
