@@ -9,88 +9,207 @@ import (
 	"github.com/dnnsplit/dnnsplit/passes/sched"
 )
 
-// search looks for better plans, from many starts.
+// search looks for better plans, from many starts: on units of many nodes first,
+// then, level by level, on those that they were made of.
 func search(j *job) error {
 	n := j.p.Graph.NumNodes()
 	if n == 0 {
 		return nil
 	}
-	unitOf := make([]int32, n)
-	for i := range unitOf {
-		unitOf[i] = int32(i)
-	}
-	m := sched.NewModel(j.p, unitOf, n, sched.Layout(j.p, 4))
-	x, ok := partition.NewUnits(m)
-	if !ok {
-		return nil
-	}
 	var starts []start
-	add := func(at []int32) {
-		if !x.Together(at) {
-			return
-		}
-		c := &partition.Chain{X: x, Objective: j.o.Objective, Start: at}
-		c.Run(j.ctx) // no steps: rates the start
-		starts = append(starts, start{at: at, score: c.Score})
-	}
-	for _, plan := range j.pool {
-		if at, _, ok := partition.FromPlan(m, plan); ok {
-			add(at)
-		}
-	}
-	fastest := j.fastest(7)
-	for k := 1; k <= len(fastest); k++ {
-		if at := partition.Prefixes(x, x.Order(), j.o.Objective, fastest[:k], 40); at != nil {
-			add(at)
-		}
-	}
-	if len(starts) == 0 {
-		return nil
-	}
-	slices.SortStableFunc(starts, func(a, b start) int { return a.score.Compare(b.score) })
+	var coarser *sched.Model
 	seed := j.o.Seed
-	for round := 0; round < rounds && !j.spent() || !j.deadline.IsZero() && !j.spent(); round++ {
-		var chains []*partition.Chain
-		for k := range chainCount {
-			from := starts[k%len(starts)]
-			hot := hotFirst
-			if round > 0 {
-				hot = hotLater
-				from = starts[min(k*4/chainCount, len(starts)-1)]
-			}
-			chains = append(chains, &partition.Chain{X: x, Objective: j.o.Objective, Seed: seed, Steps: steps, Hot: hot, Cold: cold, Start: from.at, StartCopies: from.copies, Strict: k&1 == 0})
-			seed++
+	levels := j.levels()
+	for i, l := range levels {
+		m := sched.NewModel(j.p, l.unitOf, l.units, sched.Layout(j.p, 4))
+		x, ok := partition.NewUnits(m)
+		if !ok {
+			continue
 		}
-		j.anneal(chains)
-		for _, c := range chains {
-			if c.Best != nil {
-				starts = append(starts, start{c.Best, c.Copies, c.Score})
-			}
+		for k := range starts {
+			starts[k] = starts[k].finer(coarser, m)
 		}
-		slices.SortStableFunc(starts, func(a, b start) int { return a.score.Compare(b.score) })
-		starts = slices.CompactFunc(starts, func(a, b start) bool { return a.score == b.score })
-		starts = starts[:min(len(starts), keptStarts)]
+		coarser = m
+		last := i == len(levels)-1
+		s := &searching{job: j, x: x, starts: starts, seed: seed, refine: len(starts) > 0, last: last}
+		s.gather()
+		s.run(effortFor(x, s.refine))
+		starts, seed = s.starts, s.seed
+		if j.spent() {
+			break
+		}
 	}
 	return nil
 }
 
-// The default effort: about a second on two cores for a graph of some hundred
-// nodes. Temperatures are shares of the value of the start: the first round may
-// leave a start behind, later ones refine the best ones.
+// level is one way to gather nodes into units.
+type level struct {
+	unitOf []int32 // by NodeID
+	units  int
+}
+
+// levels are those that the search goes through, coarsest first.
+func (j *job) levels() []level {
+	n := j.p.Graph.NumNodes()
+	nodes := make([]int32, n)
+	for i := range nodes {
+		nodes[i] = int32(i)
+	}
+	all := []level{{nodes, n}}
+	if n <= flatUnits {
+		return all
+	}
+	var targets []int
+	for t := coarsestUnits; t < n*2/3 && t <= finestUnits; t *= levelRatio {
+		targets = append(targets, t)
+	}
+	slices.Reverse(targets)
+	coarse, sizes := partition.Coarsen(j.p, targets)
+	if n > finestUnits && len(coarse) > 0 {
+		all = nil
+	}
+	for i, unitOf := range coarse {
+		all = append(all, level{unitOf, sizes[i]})
+	}
+	slices.Reverse(all)
+	return all
+}
+
+// Sizes of levels, in units: below flatUnits nodes nothing is gathered; the
+// search starts at about coarsestUnits and ends at single nodes, or at
+// finestUnits where there are more of them.
 const (
-	steps      = 5000 // moves of a chain
-	rounds     = 4
-	chainCount = 8
-	keptStarts = 8
-	hotFirst   = 0.05
-	hotLater   = 0.02
-	cold       = 1e-4
+	flatUnits     = 360
+	coarsestUnits = 240
+	levelRatio    = 5
+	finestUnits   = 8000
 )
+
+// effort is how much a search does at one level. Temperatures are shares of the value of the start.
+type effort struct {
+	rounds, chains, steps int     // steps are the moves of a chain
+	hotFirst, hotLater    float64 // of the first round, which may leave a start behind, and of the others
+	cold                  float64
+}
+
+// effortFor is the default effort: all levels together take about a second on
+// two cores for a graph of some hundred nodes. A move takes time in the values
+// of a unit, and, where memory is limited, in the number of nodes.
+func effortFor(x *partition.Units, refine bool) effort {
+	units, nodes := x.M.Units, x.M.Problem.Graph.NumNodes()
+	e := effort{rounds: 4, chains: 16, steps: 10_000, hotFirst: 0.05, hotLater: 0.02, cold: 1e-4}
+	e.steps = min(e.steps, 500+100*units)
+	if refine {
+		e = effort{rounds: 1, chains: 4, steps: 6000, hotFirst: 0.003, hotLater: 0.003, cold: 1e-4}
+	}
+	const usualArcs = 8
+	e.steps = max(500, e.steps*usualArcs/max(usualArcs, x.Arcs()))
+	if x.M.Limited() && nodes > 1000 {
+		e.steps = max(200, e.steps*1000/nodes)
+	}
+	return e
+}
+
+// keptStarts is how many of the best assignments a round hands to the next.
+const keptStarts = 8
+
+// searching is the search at one level.
+type searching struct {
+	*job
+	x      *partition.Units
+	starts []start // best first
+	seed   uint64
+	refine bool // the starts come from a coarser level
+	last   bool // no finer level follows
+}
+
+// gather rates the starts and adds those that can be had at this level: plans that are known, and segments of the
+// order for the fastest processors.
+func (s *searching) gather() {
+	m := s.x.M
+	var all []start
+	add := func(at []int32, copies []uint64) {
+		if !s.x.Together(at) {
+			return
+		}
+		c := &partition.Chain{X: s.x, Objective: s.o.Objective, Start: at, StartCopies: copies}
+		c.Run(s.ctx) // no steps: rates the start
+		all = append(all, start{at: at, copies: copies, score: c.Score})
+	}
+	for _, k := range s.starts {
+		add(k.at, k.copies)
+	}
+	if !s.refine || s.last {
+		for _, plan := range s.pool {
+			if at, _, ok := partition.FromPlan(m, plan); ok {
+				add(at, nil)
+			}
+		}
+	}
+	if !s.refine {
+		fastest := s.fastest(7)
+		for k := 1; k <= len(fastest); k++ {
+			if at := partition.Prefixes(s.x, s.x.Order(), s.o.Objective, fastest[:k], 40); at != nil {
+				add(at, nil)
+			}
+		}
+	}
+	s.starts = all
+	s.sort(len(all))
+}
+
+// sort orders the starts, best first, and keeps the first ones.
+func (s *searching) sort(most int) {
+	slices.SortStableFunc(s.starts, func(a, b start) int { return a.score.Compare(b.score) })
+	s.starts = s.starts[:min(len(s.starts), most)]
+}
+
+// run anneals in rounds.
+func (s *searching) run(e effort) {
+	for round := 0; len(s.starts) > 0 && !s.spent() && (round < e.rounds || s.last && !s.deadline.IsZero()); round++ {
+		var chains []*partition.Chain
+		for k := range e.chains {
+			from := s.starts[k%len(s.starts)]
+			hot := e.hotFirst
+			if round > 0 {
+				hot = e.hotLater
+				from = s.starts[min(k*4/e.chains, len(s.starts)-1)]
+			}
+			chains = append(chains, &partition.Chain{X: s.x, Objective: s.o.Objective, Seed: s.seed, Steps: e.steps, Hot: hot, Cold: e.cold, Start: from.at, StartCopies: from.copies, Strict: k&1 == 0})
+			s.seed++
+		}
+		s.anneal(chains)
+		for _, c := range chains {
+			if c.Best != nil {
+				s.starts = append(s.starts, start{c.Best, c.Copies, c.Score})
+			}
+		}
+		slices.SortStableFunc(s.starts, func(a, b start) int { return a.score.Compare(b.score) })
+		s.starts = slices.CompactFunc(s.starts, func(a, b start) bool { return a.score == b.score })
+		s.sort(keptStarts)
+	}
+}
 
 type start struct {
 	at     []int32
 	copies []uint64
 	score  partition.Score
+}
+
+// finer is the same assignment for the units of a finer level.
+func (s start) finer(from, to *sched.Model) start {
+	f := start{at: make([]int32, to.Units), score: s.score}
+	if s.copies != nil {
+		f.copies = make([]uint64, to.Units)
+	}
+	for u := range f.at {
+		c := from.UnitOf[to.Nodes(int32(u))[0]]
+		f.at[u] = s.at[c]
+		if s.copies != nil {
+			f.copies[u] = s.copies[c]
+		}
+	}
+	return f
 }
 
 // fastest are the processors by the time that they take for everything they support, most supported first.

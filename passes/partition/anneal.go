@@ -213,6 +213,9 @@ func (x *chain) propose() bool {
 			return false
 		}
 		x.gatherClosed(u, from, to)
+		if x.dear(len(x.set)) {
+			return false
+		}
 		x.move(to)
 	case k < 80:
 		to := x.target(u)
@@ -222,12 +225,15 @@ func (x *chain) propose() bool {
 		x.gatherNear(u, from, 2+x.r.IntN(max(2, min(m.Units/8, 40))))
 		x.move(to)
 	case k < 84:
+		if x.dear(x.s.Count(int(from))) {
+			return false
+		}
 		if !x.swap(from, int32(x.r.IntN(m.Slots))) {
 			return false
 		}
 	case k < 86: // merge
 		to := x.target(u)
-		if to == from {
+		if to == from || x.dear(x.s.Count(int(from))) {
 			return false
 		}
 		x.gatherSlot(from)
@@ -241,6 +247,15 @@ func (x *chain) propose() bool {
 		x.dropStrays()
 	}
 	return x.s.Sound()
+}
+
+// largeSet is the number of arcs of units from which on moves of sets become rarer with their size, as they take time in it.
+const largeSet = 160
+
+// dear says, at random, whether to leave out a move of n units, so that large and small moves take the same time in all.
+func (x *chain) dear(n int) bool {
+	n *= x.X.Arcs()
+	return n > largeSet && x.r.IntN(n) >= largeSet
 }
 
 // target picks a slot for a unit: mostly that of a neighbour.

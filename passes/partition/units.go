@@ -20,6 +20,7 @@ type Units struct {
 	place []int32 // by unit: its position in order
 	ties  [][]int32
 	tie   []int32 // by unit: index in ties, -1: none
+	arcs  int
 }
 
 type rows struct{ start, data []int32 }
@@ -67,6 +68,10 @@ func NewUnits(m *sched.Model) (*Units, bool) {
 		x.place[u] = int32(i)
 	}
 	x.findTies()
+	for u := range int32(n) {
+		x.arcs += len(m.Ins(u)) + len(m.Outs(u))
+	}
+	x.arcs = max(1, x.arcs/max(n, 1))
 	return x, true
 }
 
@@ -184,6 +189,9 @@ func (x *Units) Together(at []int32) bool {
 	}
 	return true
 }
+
+// Arcs is how many values a unit reads and makes on average, at least 1: what a move of it takes grows with that.
+func (x *Units) Arcs() int { return x.arcs }
 
 // Order is a topological order of the units.
 func (x *Units) Order() []int32 { return x.order }
