@@ -121,12 +121,18 @@ func (c *call) attrInts(name string) ([]int64, bool) {
 // ---- findings
 
 // reject reports that ONNX forbids the node. In graphs that a run may never
-// reach it is a note: runtimes load such models.
+// reach it is a note: runtimes load such models. So it is where shapes are guesses.
 func (c *call) reject(value, format string, args ...any) {
 	msg := fmt.Sprintf(format, args...)
 	if c.s.dead {
 		c.in.note(Contradiction, c.n, value, "%s, so that the node can never run", msg)
 		return
+	}
+	for _, v := range c.ins {
+		if v != nil && v.open {
+			c.in.note(Contradiction, c.n, value, "%s, if what is assumed of its inputs holds", msg)
+			return
+		}
 	}
 	c.fail(value, msg)
 }
