@@ -185,7 +185,8 @@ func setTyped(t *onnxpb.TensorProto, raw []byte) {
 		name = "uint64_data"
 	case Int8, Int16, Int32:
 		signed = true
-	case Int4, UInt4, Bool, UInt8, UInt16, Float16, BFloat16, E4M3:
+	case Int4, UInt4, Bool, UInt8, UInt16, Float16, BFloat16, E4M3,
+		onnxpb.TensorProto_FLOAT8E4M3FNUZ, onnxpb.TensorProto_FLOAT8E5M2, onnxpb.TensorProto_FLOAT8E5M2FNUZ:
 	default:
 		diag.Bugf("tensor %s: no typed field is known for type %v", t.GetName(), typ)
 	}
