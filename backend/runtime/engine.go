@@ -33,6 +33,7 @@ type Session interface {
 	// of the last runs calls took, without the copying of inputs and outputs.
 	Time(ctx context.Context, feed map[string]*Value, warmUp, runs int) ([]time.Duration, error)
 	// Close frees the model. It waits for runs under way; it may be called twice.
+	// The engines here always return nil.
 	Close() error
 }
 

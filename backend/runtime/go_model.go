@@ -54,7 +54,7 @@ func readGoModel(m Model) (*goModel, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer file.Close()
+		defer func() { _ = file.Close() }() // only read
 		pb = file.Proto
 		values = func(t *onnxpb.TensorProto) ([]byte, error) { return file.Values(t, maxGoBytes) }
 	}

@@ -202,7 +202,8 @@ func goInfo(name string, shape []int64) *onnxpb.ValueInfoProto {
 		s.Dim = append(s.Dim, &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: n}})
 	}
 	return &onnxpb.ValueInfoProto{Name: &name, Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{
-		TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(ir.Float32)), Shape: s}}}}
+		TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(ir.Float32)), Shape: s},
+	}}}
 }
 
 // emit adds a node to the rewritten model and returns its output. Inputs are
@@ -259,7 +260,9 @@ func (p *goPlan) reshaped(v string, shape []int64) string {
 
 // model is the rewritten model.
 func (p *goPlan) model() *onnxpb.ModelProto {
-	return &onnxpb.ModelProto{IrVersion: proto.Int64(4),
+	return &onnxpb.ModelProto{
+		IrVersion:   proto.Int64(4),
 		OpsetImport: []*onnxpb.OperatorSetIdProto{{Domain: proto.String(""), Version: proto.Int64(9)}},
-		Graph:       &onnxpb.GraphProto{Name: proto.String("g"), Node: p.nodes, Input: p.in, Output: p.out, Initializer: p.weights}}
+		Graph:       &onnxpb.GraphProto{Name: proto.String("g"), Node: p.nodes, Input: p.in, Output: p.out, Initializer: p.weights},
+	}
 }

@@ -80,8 +80,10 @@ func (w *window) out(shape []int64) (size [2]int64, rest bool, err error) {
 // attributes are those of the node in the rewritten model. onnx-go has the two
 // pads of a dimension beside each other.
 func (w *window) attributes() []*onnxpb.AttributeProto {
-	return []*onnxpb.AttributeProto{newInts("kernel_shape", w.kernel[:]...), newInts("strides", w.strides[:]...),
-		newInts("pads", w.pads[0], w.pads[0], w.pads[1], w.pads[1])}
+	return []*onnxpb.AttributeProto{
+		newInts("kernel_shape", w.kernel[:]...), newInts("strides", w.strides[:]...),
+		newInts("pads", w.pads[0], w.pads[0], w.pads[1], w.pads[1]),
+	}
 }
 
 func convRule(p *goPlan, n *onnxpb.NodeProto) error {

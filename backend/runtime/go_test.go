@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -103,8 +104,10 @@ func goCases() []goCase {
 		one("MaxPool pads", x4, node("MaxPool", in("x"), y, attrInts("kernel_shape", 3, 5), attrInts("pads", 1, 2, 1, 2), attrInts("strides", 2, 2))),
 		one("MaxPool ceil", x4, node("MaxPool", in("x"), y, attrInts("kernel_shape", 3, 3), attrInts("strides", 2, 2), attrInt("ceil_mode", 1))),
 		one("MaxPool dilations of one", x4, node("MaxPool", in("x"), y, attrInts("kernel_shape", 2, 2), attrInts("dilations", 1, 1))),
-		goCase{name: "MaxPool of negative numbers", in: x4, out: y, nodes: []*onnxpb.NodeProto{node("Exp", in("x"), in("e")), node("Neg", in("e"), in("n")),
-			node("MaxPool", in("n"), y, attrInts("kernel_shape", 3, 3), attrInts("pads", 1, 1, 1, 1))}},
+		goCase{name: "MaxPool of negative numbers", in: x4, out: y, nodes: []*onnxpb.NodeProto{
+			node("Exp", in("x"), in("e")), node("Neg", in("e"), in("n")),
+			node("MaxPool", in("n"), y, attrInts("kernel_shape", 3, 3), attrInts("pads", 1, 1, 1, 1)),
+		}},
 		one("GlobalAveragePool", x4, node("GlobalAveragePool", in("x"), y)),
 		one("GlobalAveragePool of one", map[string][]int64{"x": {1, 6, 5, 5}}, node("GlobalAveragePool", in("x"), y)),
 		one("BatchNormalization", x4, node("BatchNormalization", in("x", "s", "b", "m", "v"), y, attrFloat("epsilon", 0.01)),
@@ -142,31 +145,42 @@ func goCases() []goCase {
 			node("Constant", nil, in("f"), newFloat("value_float", 3)),
 			node("Constant", nil, in("fs"), &onnxpb.AttributeProto{Name: proto.String("value_floats"), Type: onnxpb.AttributeProto_FLOATS.Enum(), Floats: []float32{1, 2, 3, 4, 5}}),
 			node("Constant", nil, in("i"), attrInts("value_ints", 5, 3)),
-			node("Mul", in("x", "f"), in("a")), node("Add", in("a", "fs"), in("b")), node("Reshape", in("b", "i"), y)}},
+			node("Mul", in("x", "f"), in("a")), node("Add", in("a", "fs"), in("b")), node("Reshape", in("b", "i"), y),
+		}},
 		goCase{name: "nothing but a constant", out: y, nodes: []*onnxpb.NodeProto{node("Constant", nil, y, newFloat("value_float", 3))}},
 		one("Dropout", x2, node("Dropout", in("x", "ratio"), in("y", "")), initializer("ratio", ir.Float32, nil, floats(.5))),
 		one("Sum", map[string][]int64{"x": {2, 3}, "z": {2, 3}}, node("Sum", in("x", "z", "w", "x"), y), weight("w", 3)),
 		goCase{name: "Transpose, then more", in: x4, out: in("y", "t"), w: []*onnxpb.TensorProto{ints("to", 6, -1), weight("w", 63, 2)}, nodes: []*onnxpb.NodeProto{
-			node("Transpose", in("x"), in("t"), attrInts("perm", 1, 0, 3, 2)), node("Reshape", in("t", "to"), in("r")), node("MatMul", in("r", "w"), y)}},
+			node("Transpose", in("x"), in("t"), attrInts("perm", 1, 0, 3, 2)), node("Reshape", in("t", "to"), in("r")), node("MatMul", in("r", "w"), y),
+		}},
 		goCase{name: "output read inside", in: x4, out: in("a", "y", "b"), nodes: []*onnxpb.NodeProto{
-			node("Relu", in("x"), in("a")), node("Exp", in("a"), in("b")), node("Sub", in("a", "b"), y)}},
+			node("Relu", in("x"), in("a")), node("Exp", in("a"), in("b")), node("Sub", in("a", "b"), y),
+		}},
 		goCase{name: "input and weight as outputs", in: x2, out: in("x", "y", "w", "x"), w: []*onnxpb.TensorProto{weight("w", 3, 5)}, nodes: []*onnxpb.NodeProto{
-			node("Add", in("x", "w"), y)}},
+			node("Add", in("x", "w"), y),
+		}},
 		goCase{name: "value in place", in: x4, out: in("y", "b"), w: []*onnxpb.TensorProto{weight("s", 3), weight("m", 3), positive("v", 3)}, nodes: []*onnxpb.NodeProto{
 			node("Abs", in("x"), in("a")), node("LeakyRelu", in("x"), in("l"), attrFloat("alpha", .5)), node("LeakyRelu", in("x"), in("m2"), attrFloat("alpha", .1)),
-			node("BatchNormalization", in("x", "s", "m", "m", "v"), in("b")), node("Sum", in("a", "l", "m2", "b"), y)}},
+			node("BatchNormalization", in("x", "s", "m", "m", "v"), in("b")), node("Sum", in("a", "l", "m2", "b"), y),
+		}},
 		goCase{name: "tied weights", in: map[string][]int64{"x": {4, 4}}, out: y, w: []*onnxpb.TensorProto{weight("w", 4, 4), weight("b", 4, 4)}, nodes: []*onnxpb.NodeProto{
-			node("Gemm", in("x", "w", "b"), in("a")), node("Gemm", in("a", "w", "b"), in("c")), node("Identity", in("b"), in("b2")), node("Add", in("c", "b2"), y)}},
-		goCase{name: "constants, listed weights, value infos, dead and unsorted nodes", in: map[string][]int64{"x": {3, 5}, "z": {2}}, out: y, w: []*onnxpb.TensorProto{weight("w", 5, 4)}, nodes: []*onnxpb.NodeProto{
-			node("Add", in("m", "c"), y), node("MatMul", in("x", "w"), in("m")), node("Exp", in("z"), in("dead")),
-			node("Constant", nil, in("c"), &onnxpb.AttributeProto{Name: proto.String("value"), Type: onnxpb.AttributeProto_TENSOR.Enum(), T: weight("c", 4)})},
+			node("Gemm", in("x", "w", "b"), in("a")), node("Gemm", in("a", "w", "b"), in("c")), node("Identity", in("b"), in("b2")), node("Add", in("c", "b2"), y),
+		}},
+		goCase{
+			name: "constants, listed weights, value infos, dead and unsorted nodes", in: map[string][]int64{"x": {3, 5}, "z": {2}}, out: y, w: []*onnxpb.TensorProto{weight("w", 5, 4)}, nodes: []*onnxpb.NodeProto{
+				node("Add", in("m", "c"), y), node("MatMul", in("x", "w"), in("m")), node("Exp", in("z"), in("dead")),
+				node("Constant", nil, in("c"), &onnxpb.AttributeProto{Name: proto.String("value"), Type: onnxpb.AttributeProto_TENSOR.Enum(), T: weight("c", 4)}),
+			},
 			add: func(m *onnxpb.ModelProto) {
 				m.Graph.Input = append(m.Graph.Input, tensorInfo("w", ir.Float32, 5, 4))
 				m.Graph.ValueInfo = append(m.Graph.ValueInfo, tensorInfo("m", ir.Float32, 3, 4))
 				m.Graph.Node[3].Attribute[0].T.Name = nil
-			}},
-		goCase{name: "symbolic", in: map[string][]int64{"x": {3, 5}}, out: y, nodes: []*onnxpb.NodeProto{node("Relu", in("x"), y)},
-			add: func(m *onnxpb.ModelProto) { m.Graph.Input[0] = tensorInfo("x", ir.Float32, "N", "M") }},
+			},
+		},
+		goCase{
+			name: "symbolic", in: map[string][]int64{"x": {3, 5}}, out: y, nodes: []*onnxpb.NodeProto{node("Relu", in("x"), y)},
+			add: func(m *onnxpb.ModelProto) { m.Graph.Input[0] = tensorInfo("x", ir.Float32, "N", "M") },
+		},
 	)
 	return cases
 }
@@ -365,10 +379,12 @@ func TestGoSession(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Nanosecond)
 	defer cancel()
 	<-ctx.Done()
-	if _, err := s.Run(ctx, feed); err != ctx.Err() {
+	if _, err := s.Run(ctx, feed); !errors.Is(err, ctx.Err()) {
 		t.Errorf("cancelled: %v", err)
 	}
-	s.Close()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
 	if _, err := s.Run(context.Background(), feed); err == nil || !strings.Contains(err.Error(), "the session is closed") {
 		t.Errorf("closed: %v", err)
 	}

@@ -41,7 +41,8 @@ func tensorInfo(name string, elem ir.ElemType, dims ...any) *onnxpb.ValueInfoPro
 		shape.Dim = append(shape.Dim, dim)
 	}
 	return &onnxpb.ValueInfoProto{Name: &name, Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{
-		TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(elem)), Shape: shape}}}}
+		TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(elem)), Shape: shape},
+	}}}
 }
 
 func node(op string, in, out []string, attrs ...*onnxpb.AttributeProto) *onnxpb.NodeProto {
@@ -101,8 +102,10 @@ func (g graph) encode(t *testing.T) []byte {
 	m := &onnxpb.ModelProto{
 		IrVersion:   proto.Int64(10),
 		OpsetImport: []*onnxpb.OperatorSetIdProto{{Domain: proto.String(""), Version: proto.Int64(g.opset)}},
-		Graph: &onnxpb.GraphProto{Name: proto.String("g"), Node: g.nodes, Input: g.in, Output: g.out,
-			Initializer: g.weights},
+		Graph: &onnxpb.GraphProto{
+			Name: proto.String("g"), Node: g.nodes, Input: g.in, Output: g.out,
+			Initializer: g.weights,
+		},
 	}
 	if g.modifier != nil {
 		g.modifier(m)
@@ -129,6 +132,6 @@ func load(t *testing.T, eng Engine, m Model, o Options) Session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
+	t.Cleanup(func() { _ = s.Close() })
 	return s
 }

@@ -4,6 +4,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sort"
@@ -68,7 +69,7 @@ func (e *ortEngine) Load(m Model, o Options) (Session, error) {
 		return nil, &diag.Error{File: m.Path, Msg: "ONNX Runtime cannot load it", Err: trimPath(err, m.Path)}
 	}
 	if err := s.describe(); err != nil {
-		s.Close()
+		_ = s.Close()
 		return nil, &diag.Error{File: m.Path, Msg: "ONNX Runtime cannot describe it", Err: err}
 	}
 	return s, nil
@@ -76,7 +77,8 @@ func (e *ortEngine) Load(m Model, o Options) (Session, error) {
 
 // reason is the cause in an *os.PathError, whose path stands in the message already.
 func reason(err error) error {
-	if pe, ok := err.(*os.PathError); ok {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
 		return pe.Err
 	}
 	return err

@@ -32,9 +32,11 @@ func TestEveryElementType(t *testing.T) {
 					dims[i] = int(n)
 				}
 				// A graph output that is the graph input: no kernel needed, and the types that have no kernels count too.
-				path := graph{opset: 25, in: []*onnxpb.ValueInfoProto{tensorInfo("x", elem, dims...)},
+				path := graph{
+					opset: 25, in: []*onnxpb.ValueInfoProto{tensorInfo("x", elem, dims...)},
 					out:      []*onnxpb.ValueInfoProto{tensorInfo("x", elem, dims...)},
-					modifier: func(m *onnxpb.ModelProto) { m.IrVersion = proto.Int64(13) }}.write(t)
+					modifier: func(m *onnxpb.ModelProto) { m.IrVersion = proto.Int64(13) },
+				}.write(t)
 				s := load(t, eng, Model{Path: path}, Options{})
 				n, _ := ir.Elements(shape)
 				var x *Value
@@ -73,9 +75,11 @@ func TestEveryElementType(t *testing.T) {
 
 func TestFloat16Computes(t *testing.T) {
 	eng := openORT(t)
-	path := graph{in: []*onnxpb.ValueInfoProto{tensorInfo("x", ir.Float32, "N")},
+	path := graph{
+		in:    []*onnxpb.ValueInfoProto{tensorInfo("x", ir.Float32, "N")},
 		out:   []*onnxpb.ValueInfoProto{tensorInfo("y", ir.Float16, "N")},
-		nodes: []*onnxpb.NodeProto{node("Cast", []string{"x"}, []string{"y"}, attrInt("to", int64(ir.Float16)))}}.write(t)
+		nodes: []*onnxpb.NodeProto{node("Cast", []string{"x"}, []string{"y"}, attrInt("to", int64(ir.Float16)))},
+	}.write(t)
 	s := load(t, eng, Model{Path: path}, Options{})
 	got, err := s.Run(context.Background(), map[string]*Value{"x": newTensor(t, ir.Float32, []int64{3}, floats(1, -2, 65504))})
 	if err != nil {
@@ -88,9 +92,11 @@ func TestFloat16Computes(t *testing.T) {
 
 func TestNoInputs(t *testing.T) {
 	eng := openORT(t)
-	path := graph{out: []*onnxpb.ValueInfoProto{tensorInfo("y", ir.Float32)},
+	path := graph{
+		out:     []*onnxpb.ValueInfoProto{tensorInfo("y", ir.Float32)},
 		weights: []*onnxpb.TensorProto{initializer("w", ir.Float32, nil, floats(3))},
-		nodes:   []*onnxpb.NodeProto{node("Neg", []string{"w"}, []string{"y"})}}.write(t)
+		nodes:   []*onnxpb.NodeProto{node("Neg", []string{"w"}, []string{"y"})},
+	}.write(t)
 	s := load(t, eng, Model{Path: path}, Options{})
 	if len(s.Inputs()) != 0 {
 		t.Errorf("inputs %v, want none", s.Inputs())
@@ -106,12 +112,14 @@ func TestNoInputs(t *testing.T) {
 
 func sequenceInfo(name string, elem ir.ElemType) *onnxpb.ValueInfoProto {
 	return &onnxpb.ValueInfoProto{Name: &name, Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_SequenceType{
-		SequenceType: &onnxpb.TypeProto_Sequence{ElemType: tensorInfo("", elem, "n").Type}}}}
+		SequenceType: &onnxpb.TypeProto_Sequence{ElemType: tensorInfo("", elem, "n").Type},
+	}}}
 }
 
 func optionalInfo(name string, of *onnxpb.TypeProto) *onnxpb.ValueInfoProto {
 	return &onnxpb.ValueInfoProto{Name: &name, Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_OptionalType{
-		OptionalType: &onnxpb.TypeProto_Optional{ElemType: of}}}}
+		OptionalType: &onnxpb.TypeProto_Optional{ElemType: of},
+	}}}
 }
 
 func TestSequences(t *testing.T) {
@@ -123,7 +131,8 @@ func TestSequences(t *testing.T) {
 			node("SequenceInsert", []string{"s", "x"}, []string{"more"}),
 			node("SequenceLength", []string{"more"}, []string{"count"}),
 			node("SequenceEmpty", nil, []string{"none"}),
-		}}.write(t)
+		},
+	}.write(t)
 	s := load(t, eng, Model{Path: path}, Options{})
 	if got := s.Inputs()[0].Type.Kind; got != ir.Sequence {
 		t.Errorf("s is a %s", got)
@@ -153,9 +162,12 @@ func TestOptionals(t *testing.T) {
 		nodes: []*onnxpb.NodeProto{
 			node("OptionalGetElement", []string{"o"}, []string{"y"}),
 			node("Optional", []string{"x"}, []string{"full"}),
-			node("Optional", nil, []string{"empty"}, &onnxpb.AttributeProto{Name: proto.String("type"),
-				Type: onnxpb.AttributeProto_TYPE_PROTO.Enum(), Tp: x.Type}),
-		}}.write(t)
+			node("Optional", nil, []string{"empty"}, &onnxpb.AttributeProto{
+				Name: proto.String("type"),
+				Type: onnxpb.AttributeProto_TYPE_PROTO.Enum(), Tp: x.Type,
+			}),
+		},
+	}.write(t)
 	s := load(t, eng, Model{Path: path}, Options{})
 	v := newTensor(t, ir.Float32, []int64{2}, floats(2, 3))
 	for _, o := range []*Value{v, {Kind: ir.Optional, Items: []*Value{v}}} {
@@ -172,9 +184,11 @@ func TestOptionals(t *testing.T) {
 func TestOddNames(t *testing.T) {
 	eng := openORT(t)
 	for _, name := range []string{"past + seq", `{"a":[1]}`, "漢字/層", "a\nb", "%s%d", "\xff\xfe", strings.Repeat("x", 5000)} {
-		path := graph{in: []*onnxpb.ValueInfoProto{tensorInfo(name, ir.Float32, 1)},
+		path := graph{
+			in:    []*onnxpb.ValueInfoProto{tensorInfo(name, ir.Float32, 1)},
 			out:   []*onnxpb.ValueInfoProto{tensorInfo(name+"'", ir.Float32, 1)},
-			nodes: []*onnxpb.NodeProto{node("Neg", []string{name}, []string{name + "'"})}}.write(t)
+			nodes: []*onnxpb.NodeProto{node("Neg", []string{name}, []string{name + "'"})},
+		}.write(t)
 		s := load(t, eng, Model{Path: path}, Options{})
 		got, err := s.Run(context.Background(), map[string]*Value{name: newTensor(t, ir.Float32, []int64{1}, floats(1))})
 		if err != nil {
@@ -191,9 +205,11 @@ func TestOddNames(t *testing.T) {
 // What cannot be given is refused in a sentence, and nothing crashes.
 func TestRefusedValues(t *testing.T) {
 	eng := openORT(t)
-	path := graph{in: []*onnxpb.ValueInfoProto{tensorInfo("x", ir.Float32, 2)},
+	path := graph{
+		in:    []*onnxpb.ValueInfoProto{tensorInfo("x", ir.Float32, 2)},
 		out:   []*onnxpb.ValueInfoProto{tensorInfo("y", ir.Float32, 2)},
-		nodes: []*onnxpb.NodeProto{node("Neg", []string{"x"}, []string{"y"})}}.write(t)
+		nodes: []*onnxpb.NodeProto{node("Neg", []string{"x"}, []string{"y"})},
+	}.write(t)
 	s := load(t, eng, Model{Path: path}, Options{})
 	good := newTensor(t, ir.Float32, []int64{2}, floats(1, 2))
 	for _, c := range []struct {
@@ -236,9 +252,11 @@ func TestRefusedModels(t *testing.T) {
 		}
 		return path
 	}
-	unknownOp := graph{in: []*onnxpb.ValueInfoProto{tensorInfo("x", ir.Float32, 2)},
+	unknownOp := graph{
+		in:    []*onnxpb.ValueInfoProto{tensorInfo("x", ir.Float32, 2)},
 		out:   []*onnxpb.ValueInfoProto{tensorInfo("y", ir.Float32, 2)},
-		nodes: []*onnxpb.NodeProto{node("Nonsense", []string{"x"}, []string{"y"})}}
+		nodes: []*onnxpb.NodeProto{node("Nonsense", []string{"x"}, []string{"y"})},
+	}
 	for _, c := range []struct {
 		name string
 		m    Model
@@ -256,7 +274,7 @@ func TestRefusedModels(t *testing.T) {
 	} {
 		s, err := eng.Load(c.m, c.o)
 		if err == nil {
-			s.Close()
+			_ = s.Close()
 			t.Errorf("%s: loaded", c.name)
 			continue
 		}
@@ -270,14 +288,19 @@ func TestRefusedModels(t *testing.T) {
 // beside Folder for a model in memory.
 func TestExternalData(t *testing.T) {
 	eng := openORT(t)
-	g := graph{in: []*onnxpb.ValueInfoProto{tensorInfo("x", ir.Float32, 2)},
+	g := graph{
+		in:    []*onnxpb.ValueInfoProto{tensorInfo("x", ir.Float32, 2)},
 		out:   []*onnxpb.ValueInfoProto{tensorInfo("y", ir.Float32, 2)},
 		nodes: []*onnxpb.NodeProto{node("Add", []string{"x", "w"}, []string{"y"})},
-		weights: []*onnxpb.TensorProto{{Name: proto.String("w"), Dims: []int64{2}, DataType: proto.Int32(int32(ir.Float32)),
+		weights: []*onnxpb.TensorProto{{
+			Name: proto.String("w"), Dims: []int64{2}, DataType: proto.Int32(int32(ir.Float32)),
 			DataLocation: onnxpb.TensorProto_EXTERNAL.Enum(), ExternalData: []*onnxpb.StringStringEntryProto{
 				{Key: proto.String("location"), Value: proto.String("w.data")},
 				{Key: proto.String("offset"), Value: proto.String("4")},
-				{Key: proto.String("length"), Value: proto.String("8")}}}}}
+				{Key: proto.String("length"), Value: proto.String("8")},
+			},
+		}},
+	}
 	path := g.write(t)
 	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "w.data"), floats(9, 10, 20), 0o666); err != nil {
 		t.Fatal(err)
@@ -296,14 +319,18 @@ func TestExternalData(t *testing.T) {
 
 // forever is a model whose loop runs long enough for a test to interrupt it.
 func forever() graph {
-	body := &onnxpb.GraphProto{Name: proto.String("body"),
+	body := &onnxpb.GraphProto{
+		Name:   proto.String("body"),
 		Input:  []*onnxpb.ValueInfoProto{tensorInfo("i", ir.Int64), tensorInfo("c", ir.Bool), tensorInfo("v", ir.Float32, 64)},
 		Output: []*onnxpb.ValueInfoProto{tensorInfo("c2", ir.Bool), tensorInfo("v2", ir.Float32, 64)},
-		Node:   []*onnxpb.NodeProto{node("Identity", []string{"c"}, []string{"c2"}), node("Sin", []string{"v"}, []string{"v2"})}}
-	return graph{in: []*onnxpb.ValueInfoProto{tensorInfo("n", ir.Int64), tensorInfo("x", ir.Float32, 64)},
+		Node:   []*onnxpb.NodeProto{node("Identity", []string{"c"}, []string{"c2"}), node("Sin", []string{"v"}, []string{"v2"})},
+	}
+	return graph{
+		in:  []*onnxpb.ValueInfoProto{tensorInfo("n", ir.Int64), tensorInfo("x", ir.Float32, 64)},
 		out: []*onnxpb.ValueInfoProto{tensorInfo("y", ir.Float32, 64)},
 		nodes: []*onnxpb.NodeProto{node("Loop", []string{"n", "", "x"}, []string{"y"},
-			&onnxpb.AttributeProto{Name: proto.String("body"), Type: onnxpb.AttributeProto_GRAPH.Enum(), G: body})}}
+			&onnxpb.AttributeProto{Name: proto.String("body"), Type: onnxpb.AttributeProto_GRAPH.Enum(), G: body})},
+	}
 }
 
 func TestCancel(t *testing.T) {
@@ -389,14 +416,19 @@ func TestProfile(t *testing.T) {
 
 func TestPorts(t *testing.T) {
 	eng := openORT(t)
-	g := graph{in: []*onnxpb.ValueInfoProto{tensorInfo("x", ir.Float32, "N", 3, nil), tensorInfo("s", ir.Int64), tensorInfo("u", ir.Float16), tensorInfo("listed", ir.Float32, 1)},
+	g := graph{
+		in:      []*onnxpb.ValueInfoProto{tensorInfo("x", ir.Float32, "N", 3, nil), tensorInfo("s", ir.Int64), tensorInfo("u", ir.Float16), tensorInfo("listed", ir.Float32, 1)},
 		out:     []*onnxpb.ValueInfoProto{tensorInfo("y", ir.Float32, "N", 3, nil)},
 		weights: []*onnxpb.TensorProto{initializer("listed", ir.Float32, []int64{1}, floats(1))},
-		nodes:   []*onnxpb.NodeProto{node("Add", []string{"x", "listed"}, []string{"y"})}}
+		nodes:   []*onnxpb.NodeProto{node("Add", []string{"x", "listed"}, []string{"y"})},
+	}
 	g.in[2].Type.GetTensorType().Shape = nil
 	s := load(t, eng, Model{Path: g.write(t)}, Options{})
-	want := []Port{{"x", ir.TensorOf(ir.Float32, ir.Symbol("N"), ir.Fixed(3), ir.Symbol(""))},
-		{"s", ir.Type{Kind: ir.Tensor, Elem: ir.Int64, Shape: []ir.Dim{}}}, {"u", ir.Unranked(ir.Float16)}}
+	want := []Port{
+		{"x", ir.TensorOf(ir.Float32, ir.Symbol("N"), ir.Fixed(3), ir.Symbol(""))},
+		{"s", ir.Type{Kind: ir.Tensor, Elem: ir.Int64, Shape: []ir.Dim{}}},
+		{"u", ir.Unranked(ir.Float16)},
+	}
 	if diff := cmp.Diff(want, s.Inputs()); diff != "" {
 		t.Errorf("inputs: %s", diff)
 	}

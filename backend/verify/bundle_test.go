@@ -75,11 +75,13 @@ func cut(t *testing.T, m *onnxtest.Model, parts [][]int, tweak func(i int, sub *
 			}
 		}
 	}
-	man := &backend.Manifest{Schema: backend.ManifestSchema, Tool: backend.Tool{Name: "dnnsplit", Version: "test"},
+	man := &backend.Manifest{
+		Schema: backend.ManifestSchema, Tool: backend.Tool{Name: "dnnsplit", Version: "test"},
 		Model:   backend.Model{File: "model.onnx", SHA256: fileSHA(t, b.model)},
 		Options: json.RawMessage("{}"), Devices: []backend.Device{{Name: "d"}}, Files: []backend.File{}, Notes: []string{},
 		Edges: []backend.Edge{}, Inputs: []backend.Input{}, Outputs: []backend.Output{}, Processors: []backend.Processor{},
-		Prediction: backend.Prediction{Objective: "latency"}}
+		Prediction: backend.Prediction{Objective: "latency"},
+	}
 
 	readers := map[string][]int{} // by value: the parts that read it
 	for i, nodes := range parts {

@@ -20,7 +20,7 @@ func (v *verification) contained(ctx context.Context) func(name string) (ir.Type
 			if err != nil {
 				return ir.Type{}, err
 			}
-			defer m.Close()
+			defer func() { _ = m.Close() }() // only read
 			types = map[string]*onnxpb.TypeProto{}
 			for _, in := range m.Proto.GetGraph().GetInput() {
 				types[in.GetName()] = in.GetType()

@@ -75,7 +75,7 @@ func TestEnginesAgree(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer s.Close()
+		defer func() { _ = s.Close() }()
 		g := &generator{model: path, ports: s.Inputs(), hints: &Hints{}}
 		if err := g.prepare(); err != nil {
 			t.Fatal(err)

@@ -20,7 +20,7 @@ func fileSum(ctx context.Context, path string) (string, error) {
 	if err != nil {
 		return "", &diag.Error{File: path, Msg: "cannot be read", Err: cause(err)}
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	h := sha256.New()
 	if _, err := io.CopyBuffer(h, stopReader{ctx, f}, make([]byte, 1<<20)); err != nil {
 		if ctx.Err() != nil {

@@ -81,16 +81,20 @@ func (g *generator) prepare() error {
 				in.typ = t
 			}
 			if in.typ.Kind != ir.Tensor || !in.typ.Elem.Known() {
-				problems = append(problems, &diag.Error{File: g.model, Value: p.Name,
-					Msg: fmt.Sprintf("an input of kind %q cannot be generated, give it with --input", in.typ.Kind)})
+				problems = append(problems, &diag.Error{
+					File: g.model, Value: p.Name,
+					Msg: fmt.Sprintf("an input of kind %q cannot be generated, give it with --input", in.typ.Kind),
+				})
 				continue
 			}
 			if shape == nil {
 				shape = b.ofType(in.typ)
 			}
 			if n, ok := ir.Elements(shape); !ok || n > maxElements {
-				problems = append(problems, &diag.Error{File: g.model, Value: p.Name,
-					Msg: fmt.Sprintf("an input of shape %s is too large to generate, give a smaller one with --shape", runtime.FormatShape(shape))})
+				problems = append(problems, &diag.Error{
+					File: g.model, Value: p.Name,
+					Msg: fmt.Sprintf("an input of shape %s is too large to generate, give a smaller one with --shape", runtime.FormatShape(shape)),
+				})
 				continue
 			}
 		}
@@ -120,7 +124,7 @@ func (g *generator) fixedShape(p runtime.Port) (shape []int64, source string) {
 // unknownNames reports inputs that somebody names and the model does not have.
 // Hints may know inputs that a model has no longer.
 func (g *generator) unknownNames(problems *diag.List, known map[string]bool) {
-	var names []string
+	names := make([]string, 0, len(g.given)+len(g.shapes))
 	for name := range g.given {
 		names = append(names, name)
 	}
@@ -128,14 +132,16 @@ func (g *generator) unknownNames(problems *diag.List, known map[string]bool) {
 		names = append(names, name)
 	}
 	sort.Strings(names)
-	var have []string
+	have := make([]string, 0, len(g.ports))
 	for _, p := range g.ports {
 		have = append(have, strconv.Quote(p.Name))
 	}
 	for _, name := range names {
 		if !known[name] {
-			*problems = append(*problems, &diag.Error{File: g.model, Value: name,
-				Msg: "the model has no such input, only " + strings.Join(have, ", ")})
+			*problems = append(*problems, &diag.Error{
+				File: g.model, Value: name,
+				Msg: "the model has no such input, only " + strings.Join(have, ", "),
+			})
 		}
 	}
 }

@@ -38,8 +38,10 @@ func TestShapesBindSymbols(t *testing.T) {
 	port := func(name string, dims ...ir.Dim) runtime.Port {
 		return runtime.Port{Name: name, Type: ir.TensorOf(ir.Float32, dims...)}
 	}
-	g := &generator{model: "m", hints: &Hints{Shapes: map[string][]int64{"c": {2, 9}}}, shapes: map[string][]int64{"a": {7, 3}},
-		ports: []runtime.Port{port("b", ir.Symbol("n"), ir.Symbol("k")), port("a", ir.Symbol("n"), ir.Fixed(3)), port("c", ir.Fixed(2), ir.Symbol("k"))}}
+	g := &generator{
+		model: "m", hints: &Hints{Shapes: map[string][]int64{"c": {2, 9}}}, shapes: map[string][]int64{"a": {7, 3}},
+		ports: []runtime.Port{port("b", ir.Symbol("n"), ir.Symbol("k")), port("a", ir.Symbol("n"), ir.Fixed(3)), port("c", ir.Fixed(2), ir.Symbol("k"))},
+	}
 	if err := g.prepare(); err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +113,7 @@ func TestExposeKeepsTheModel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	var names []string
 	for _, p := range s.Outputs() {
 		names = append(names, p.Name+" "+p.Type.Elem.String())

@@ -258,8 +258,10 @@ func TestExternalData(t *testing.T) {
 	needORT(t)
 	outside := func(m *onnxpb.ModelProto) []byte {
 		w := m.Graph.Initializer[0]
-		m.Graph.Initializer[0] = &onnxpb.TensorProto{Name: w.Name, Dims: w.Dims, DataType: w.DataType, DataLocation: onnxpb.TensorProto_EXTERNAL.Enum(),
-			ExternalData: []*onnxpb.StringStringEntryProto{{Key: proto.String("location"), Value: proto.String("w.bin")}}}
+		m.Graph.Initializer[0] = &onnxpb.TensorProto{
+			Name: w.Name, Dims: w.Dims, DataType: w.DataType, DataLocation: onnxpb.TensorProto_EXTERNAL.Enum(),
+			ExternalData: []*onnxpb.StringStringEntryProto{{Key: proto.String("location"), Value: proto.String("w.bin")}},
+		}
 		return w.RawData
 	}
 	var data []byte

@@ -65,8 +65,7 @@ func (v *verification) locate(ctx context.Context, feed map[string]*runtime.Valu
 	if err != nil {
 		return nil, err.Error(), ctx.Err()
 	}
-	defer s.Close()
-	body = nil
+	defer func() { _ = s.Close() }()
 	got, err := s.Run(ctx, feed)
 	if err != nil {
 		return nil, err.Error(), ctx.Err()
@@ -78,7 +77,7 @@ func (v *verification) locate(ctx context.Context, feed map[string]*runtime.Valu
 	for i, port := range s.Outputs() {
 		truth[port.Name] = got[i]
 	}
-	s.Close()
+	_ = s.Close()
 
 	parts := NewParts(v.eng, v.dir, v.manifest, runtime.Options{})
 	for i := range v.manifest.Submodels {
@@ -88,7 +87,7 @@ func (v *verification) locate(ctx context.Context, feed map[string]*runtime.Valu
 		}
 		made, err := parts.call(ctx, i, sub, truth)
 		ports := sub.Outputs()
-		sub.Close()
+		_ = sub.Close()
 		if err != nil {
 			return culprit, err.Error(), ctx.Err()
 		}

@@ -101,8 +101,10 @@ func parseNPY(b []byte) (*runtime.Value, error) {
 }
 
 func npyElem(kind string, width int64) (ir.ElemType, bool) {
-	types := map[string]ir.ElemType{"f2": ir.Float16, "f4": ir.Float32, "f8": ir.Float64, "i1": ir.Int8, "i2": ir.Int16, "i4": ir.Int32, "i8": ir.Int64,
-		"u1": ir.Uint8, "u2": ir.Uint16, "u4": ir.Uint32, "u8": ir.Uint64, "b1": ir.Bool, "c8": ir.Complex64, "c16": ir.Complex128}
+	types := map[string]ir.ElemType{
+		"f2": ir.Float16, "f4": ir.Float32, "f8": ir.Float64, "i1": ir.Int8, "i2": ir.Int16, "i4": ir.Int32, "i8": ir.Int64,
+		"u1": ir.Uint8, "u2": ir.Uint16, "u4": ir.Uint32, "u8": ir.Uint64, "b1": ir.Bool, "c8": ir.Complex64, "c16": ir.Complex128,
+	}
 	t, ok := types[kind+strconv.FormatInt(width, 10)]
 	return t, ok
 }
@@ -163,7 +165,7 @@ func readNPZ(path string) (map[string]*runtime.Value, error) {
 	if err != nil {
 		return nil, &diag.Error{File: path, Msg: "cannot be read as .npz", Err: cause(err)}
 	}
-	defer z.Close()
+	defer func() { _ = z.Close() }() // only read
 	out := map[string]*runtime.Value{}
 	for _, f := range z.File {
 		name, ok := strings.CutSuffix(f.Name, ".npy")
@@ -187,7 +189,7 @@ func readZipped(f *zip.File) (*runtime.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }() // only read
 	b, err := io.ReadAll(io.LimitReader(r, maxInputBytes))
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -65,14 +66,12 @@ func (p *Parts) Preload(ctx context.Context) error {
 
 // Close frees what Preload loaded.
 func (p *Parts) Close() error {
-	var first error
+	errs := make([]error, 0, len(p.kept))
 	for _, s := range p.kept {
-		if err := s.Close(); err != nil && first == nil {
-			first = err
-		}
+		errs = append(errs, s.Close())
 	}
 	p.kept = nil
-	return first
+	return errors.Join(errs...)
 }
 
 func (p *Parts) path(i int) string {
@@ -153,7 +152,7 @@ func (p *Parts) session(i int) (runtime.Session, error) {
 // done frees s unless it is kept.
 func (p *Parts) done(s runtime.Session) {
 	if len(p.kept) == 0 {
-		s.Close()
+		_ = s.Close()
 	}
 }
 
@@ -163,8 +162,10 @@ func (p *Parts) call(ctx context.Context, i int, s runtime.Session, known map[st
 	for _, port := range s.Inputs() {
 		v, ok := known[port.Name]
 		if !ok {
-			return nil, &diag.Error{File: p.path(i), Value: port.Name,
-				Msg: fmt.Sprintf("sub-model %s needs this value, but it is no graph input and no sub-model before it makes it", p.manifest.Submodels[i].ID)}
+			return nil, &diag.Error{
+				File: p.path(i), Value: port.Name,
+				Msg: fmt.Sprintf("sub-model %s needs this value, but it is no graph input and no sub-model before it makes it", p.manifest.Submodels[i].ID),
+			}
 		}
 		feed[port.Name] = v
 	}

@@ -55,7 +55,7 @@ func (v *verification) halfTensors(ctx context.Context) ([]string, error) {
 				}
 			}
 		}
-		sub.Close()
+		_ = sub.Close() // only read
 	}
 	return names, nil
 }
@@ -67,7 +67,7 @@ func (v *verification) piece(ctx context.Context, whole *onnxfile.Model, i int) 
 	if err != nil {
 		return nil, err
 	}
-	defer sub.Close()
+	defer func() { _ = sub.Close() }() // only read
 	fail := func(value, msg string) error { return &diag.Error{File: path, Value: value, Msg: msg} }
 
 	made := map[string]bool{} // by the sub-model's nodes
@@ -213,7 +213,7 @@ func (v *verification) recut(ctx context.Context) (want [][]*runtime.Value, culp
 	if err != nil {
 		return nil, nil, err.Error(), ctx.Err()
 	}
-	defer whole.Close()
+	defer func() { _ = whole.Close() }() // only read
 	parts := NewParts(v.eng, v.dir, v.manifest, runtime.Options{})
 	values := make([]map[string]*runtime.Value, len(v.feeds))
 	for k, feed := range v.feeds {
@@ -273,7 +273,7 @@ func (v *verification) runPiece(ctx context.Context, parts *Parts, i int, m runt
 	if err != nil {
 		return nil, err
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	out := make([][]named, len(values))
 	for k, known := range values {
 		got, err := parts.call(ctx, i, s, known)

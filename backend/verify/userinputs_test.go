@@ -3,6 +3,7 @@ package verify
 import (
 	"archive/zip"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -253,10 +254,13 @@ func TestUserInputs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.Write(three)
+		if _, err := w.Write(three); err != nil {
+			t.Fatal(err)
+		}
 	}
-	z.Close()
-	f.Close()
+	if err := errors.Join(z.Close(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
 
 	for _, c := range []struct {
 		o             Options

@@ -86,8 +86,10 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if v.Progress == nil {
 		v.Progress = func(string) {}
 	}
-	v.report = &Report{Bundle: v.dir, Model: v.model, Seed: o.Seed, Tolerance: o.Tolerance,
-		Inputs: []InputReport{}, Problems: []string{}, Warnings: []string{}}
+	v.report = &Report{
+		Bundle: v.dir, Model: v.model, Seed: o.Seed, Tolerance: o.Tolerance,
+		Inputs: []InputReport{}, Problems: []string{}, Warnings: []string{},
+	}
 
 	v.Progress("checking files")
 	if v.report.Problems, err = checkFiles(ctx, v.dir, m, v.model); err != nil {
@@ -164,7 +166,7 @@ func (v *verification) compare(ctx context.Context) error {
 		}
 	}
 	v.warnIfConstant(off)
-	want, v.made = nil, nil // memory for what follows
+	v.made = nil // memory for what follows
 	for _, level := range v.Levels {
 		if level == runtime.Disabled {
 			continue
@@ -210,7 +212,7 @@ func (v *verification) whole(ctx context.Context, level runtime.Level) ([][]*run
 	if err != nil {
 		return nil, err
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	if v.feeds == nil {
 		return v.firstRuns(ctx, s)
 	}
@@ -234,8 +236,10 @@ func (v *verification) firstRuns(ctx context.Context, s runtime.Session) ([][]*r
 	if err != nil {
 		return nil, err
 	}
-	g := &generator{model: v.model, seed: v.Seed, ports: s.Inputs(), given: given, shapes: v.Shapes,
-		hints: hints, dims: v.Dims, elemOf: v.contained(ctx)}
+	g := &generator{
+		model: v.model, seed: v.Seed, ports: s.Inputs(), given: given, shapes: v.Shapes,
+		hints: hints, dims: v.Dims, elemOf: v.contained(ctx),
+	}
 	if err := g.prepare(); err != nil {
 		return nil, err
 	}
@@ -345,7 +349,7 @@ func (v *verification) repeat(ctx context.Context, off *LevelReport) (settled bo
 	if err != nil {
 		return false, err
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	var runs [2][]*runtime.Value
 	for i := range runs {
 		if runs[i], err = s.Run(ctx, v.feeds[0]); err != nil {
@@ -383,8 +387,10 @@ func (v *verification) level(level runtime.Level, want [][]*runtime.Value, got [
 		for k := range got {
 			made, ok := got[k][name]
 			if !ok {
-				return nil, &diag.Error{File: filepath.Join(v.dir, backend.ManifestFile), Value: name,
-					Msg: "no sub-model makes this output of the model, and it is no graph input"}
+				return nil, &diag.Error{
+					File: filepath.Join(v.dir, backend.ManifestFile), Value: name,
+					Msg: "no sub-model makes this output of the model, and it is no graph input",
+				}
 			}
 			out.Diff.merge(Compare(want[k][j], made))
 			if k > 0 && !out.Varies {

@@ -112,8 +112,10 @@ func TestDifferentShape(t *testing.T) {
 	needORT(t)
 	b := cut(t, diamond(), [][]int{{0, 1, 2}, {3}}, func(i int, sub *onnxpb.ModelProto) {
 		if i == 1 {
-			sub.Graph.Node[0] = &onnxpb.NodeProto{OpType: proto.String("Concat"), Input: []string{"b", "c"}, Output: []string{"y"},
-				Attribute: []*onnxpb.AttributeProto{{Name: proto.String("axis"), Type: onnxpb.AttributeProto_INT.Enum(), I: proto.Int64(0)}}}
+			sub.Graph.Node[0] = &onnxpb.NodeProto{
+				OpType: proto.String("Concat"), Input: []string{"b", "c"}, Output: []string{"y"},
+				Attribute: []*onnxpb.AttributeProto{{Name: proto.String("axis"), Type: onnxpb.AttributeProto_INT.Enum(), I: proto.Int64(0)}},
+			}
 		}
 	})
 	r := verify(t, b, Options{})
@@ -171,6 +173,13 @@ func TestChangedFiles(t *testing.T) {
 	}
 }
 
+func remove(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	needORT(t)
 	run := func(b *bundle, o Options) error {
@@ -188,12 +197,14 @@ func TestErrors(t *testing.T) {
 		want string
 	}{
 		{"no bundle", func() error { return run(&bundle{dir: t.TempDir()}, Options{}) }, "it is no bundle: it has no manifest.json"},
-		{"no sub-model", func() error { b := fresh(); os.Remove(filepath.Join(b.dir, "p0.onnx")); return run(b, Options{}) }, "p0.onnx: cannot be read: no such file"},
-		{"no model", func() error { b := fresh(); os.Remove(b.model); return run(b, Options{}) }, "model.onnx: the model that was split is neither beside the bundle nor in the working directory, name it with --model"},
+		{"no sub-model", func() error { b := fresh(); remove(t, filepath.Join(b.dir, "p0.onnx")); return run(b, Options{}) }, "p0.onnx: cannot be read: no such file"},
+		{"no model", func() error { b := fresh(); remove(t, b.model); return run(b, Options{}) }, "model.onnx: the model that was split is neither beside the bundle nor in the working directory, name it with --model"},
 		{"another model", func() error { return run(fresh(), Options{Model: "none.onnx"}) }, "none.onnx: cannot be read"},
 		{"broken sub-model", func() error {
 			b := fresh()
-			os.WriteFile(filepath.Join(b.dir, "p0.onnx"), []byte("no model"), 0o666)
+			if err := os.WriteFile(filepath.Join(b.dir, "p0.onnx"), []byte("no model"), 0o666); err != nil {
+				t.Fatal(err)
+			}
 			b.resum(t)
 			return run(b, Options{})
 		}, "p0.onnx: ONNX Runtime cannot load it"},
