@@ -107,8 +107,13 @@ func findLibrary(explicit string) (try, looked []string, err error) {
 		}
 		dirs = append(dirs, filepath.Dir(exe))
 	}
+	seen := map[string]bool{}
 	for _, dir := range dirs {
 		dir = filepath.Join(dir, libraryFolder)
+		if seen[dir] {
+			continue
+		}
+		seen[dir] = true
 		if path := inFolder(dir); path != "" {
 			try = append(try, path)
 		} else {
