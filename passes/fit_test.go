@@ -90,7 +90,7 @@ func TestFitMeasuresSegments(t *testing.T) {
 // Problems whose memory holds a known cut and little more are placed.
 func TestTightMemory(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	for i := range 20 {
+	for i := range 5 {
 		p := randomProblem(t, rng, 60, 4)
 		plan := segments(15, 30, 45, 60)
 		need := ir.MeasureMemory(p, plan, ir.Connect(p.Graph, plan))

@@ -98,7 +98,7 @@ type effort struct {
 func effortFor(x *partition.Units, refine bool) effort {
 	units, nodes := x.M.Units, x.M.Problem.Graph.NumNodes()
 	e := effort{rounds: 4, chains: 16, steps: 10_000, hotFirst: 0.05, hotLater: 0.02, cold: 1e-4}
-	e.steps = min(e.steps, 500+100*units)
+	e.steps = min(e.steps, 100+100*units)
 	if refine {
 		e = effort{rounds: 1, chains: 4, steps: 6000, hotFirst: 0.003, hotLater: 0.003, cold: 1e-4}
 	}
@@ -166,6 +166,7 @@ func (s *searching) sort(most int) {
 
 // run anneals in rounds.
 func (s *searching) run(e effort) {
+	best := partition.Worst
 	for round := 0; len(s.starts) > 0 && !s.spent() && (round < e.rounds || s.last && !s.deadline.IsZero()); round++ {
 		var chains []*partition.Chain
 		for k := range e.chains {
@@ -187,8 +188,17 @@ func (s *searching) run(e effort) {
 		slices.SortStableFunc(s.starts, func(a, b start) int { return a.score.Compare(b.score) })
 		s.starts = slices.CompactFunc(s.starts, func(a, b start) bool { return a.score == b.score })
 		s.sort(keptStarts)
+		if len(s.starts) > 0 {
+			if s.x.M.Units <= easyUnits && s.starts[0].score == best && s.deadline.IsZero() {
+				break
+			}
+			best = s.starts[0].score
+		}
 	}
 }
+
+// easyUnits is the number of units up to which a round without a better plan ends the search.
+const easyUnits = 24
 
 type start struct {
 	at     []int32

@@ -18,6 +18,7 @@ func table() []pass {
 		{name: "baselines", run: baselines},
 		{name: "fit", run: fit, skip: func(j *job) bool { return !j.nothing() }},
 		{name: "search", run: search, skip: (*job).settled},
+		{name: "exact", run: exact, skip: (*job).settled},
 		{name: "merge", run: merge, skip: (*job).nothing},
 		{name: "auto", run: auto, skip: func(j *job) bool { return !j.o.Auto || j.nothing() }},
 	}
@@ -33,6 +34,8 @@ var constraints = []constraint{
 	{"baselines", "search", "baselines are starts, too, and never to be exceeded"},
 	{"baselines", "fit", "tight memory matters only where nothing has fitted yet"},
 	{"fit", "search", "a search needs a feasible start"},
+	{"search", "exact", "branch and bound cuts off what a good plan beats"},
+	{"exact", "merge", "merging looks at the final plan"},
 	{"search", "merge", "merging looks at the final plan"},
 	{"merge", "auto", "the gain of more sub-models is over the final plan"},
 }

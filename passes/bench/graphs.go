@@ -108,9 +108,9 @@ func graphs(args []string) error {
 		ours := got.Plan.Value().Us()
 		ratio := ours / r.known
 		switch {
-		case ratio > 1+1e-7:
+		case ours > r.known+tableStep:
 			above++
-		case ratio < 1-1e-7:
+		case ours < r.known-tableStep:
 			below++
 		default:
 			same++
@@ -145,6 +145,9 @@ func graphs(args []string) error {
 	fmt.Printf("%d rows below the best known value, %d equal, %d above; worst ratio %.4f, geometric mean %.4f\n", below, same, above, worst, math.Exp(logs/n))
 	return nil
 }
+
+// tableStep is how much values that the table rounds to three decimals may differ by, in us.
+const tableStep = 0.00051
 
 func value(o ir.Objective, latency, bottleneck ir.Time) float64 {
 	if o == ir.Throughput {
