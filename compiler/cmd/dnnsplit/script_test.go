@@ -45,7 +45,7 @@ func TestScript(t *testing.T) {
 			return nil
 		},
 		Condition: func(cond string) (bool, error) { return cond == "ort" && haveORT, nil },
-		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "head": head},
+		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "head": head, "flip": flip},
 	})
 }
 
@@ -78,4 +78,16 @@ func head(ts *testscript.TestScript, neg bool, args []string) {
 	data, err := os.ReadFile(ts.MkAbs(args[2]))
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[3]), data[:min(n, len(data))], 0o644))
+}
+
+// flip turns over two bits in the middle of a file that is mostly weights: flip FILE.
+func flip(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: flip FILE")
+	}
+	data, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	data[len(data)/2] ^= 0x20
+	data[len(data)/2+1] ^= 0x20
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o644))
 }
