@@ -79,7 +79,7 @@ corpus: build $(ORT_LIB) ## split and verify every model in MODELS=DIR; prints a
 test-export: $(ORT_LIB) ## export every model in MODELS=DIR, run repository, annotated model and Node script; installs onnxruntime-node (290 MB) into .tools/node
 	mkdir -p $(TOOLS)/node && cd $(TOOLS)/node && npm install --silent --no-audit --no-fund --ignore-scripts onnxruntime-node@$(ORT_VER)
 	DNNSPLIT_REQUIRE_ORT=1 DNNSPLIT_EXPORT_MODELS=$(abspath $(MODELS)) DNNSPLIT_NODE_MODULES=$(TOOLS)/node/node_modules \
-	  $(GO) test -count=1 -v -run 'TestModels|TestNodeRunner' ./backend/export
+	  $(GO) test -count=1 -v -run "TestModels|TestNodeRunner|TestCatalog" ./backend/export
 
 .PHONY: bench-placement
 bench-placement: ## place every graph in GRAPHS=DIR; prints a table against best known values

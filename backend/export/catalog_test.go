@@ -30,7 +30,10 @@ func TestCatalog(t *testing.T) {
 		mu.Unlock()
 	}
 	t.Run("models", func(t *testing.T) {
-		for _, c := range onnxtest.Odd() {
+		for k, c := range onnxtest.Odd() {
+			if os.Getenv(modelsEnv) == "" && k%3 > 0 { // each writes dozens of files; make test-export takes all
+				continue
+			}
 			if c.Tags.Has(onnxtest.NoRun) || c.Tags.Has(onnxtest.Unrepeatable) || c.Tags.Has(onnxtest.Large) {
 				continue
 			}
@@ -56,6 +59,9 @@ func TestCatalog(t *testing.T) {
 				}
 				want := results(t, eng, f)
 				for _, to := range export.Targets() {
+					if k%4 > 0 && (to.Name == "dot" || to.Name == "runner") {
+						continue // these depend little on the model
+					}
 					r, err := f.try(to.Name, nil)
 					var d *diag.Error
 					if err != nil {
@@ -103,7 +109,7 @@ func TestCatalog(t *testing.T) {
 	})
 	t.Logf("made: %v, refused: %v", made, refused)
 	for _, to := range export.Targets() {
-		if made[to.Name] < 10 {
+		if made[to.Name] < 3 {
 			t.Errorf("%s: only %d models were exported", to.Name, made[to.Name])
 		}
 	}

@@ -25,9 +25,11 @@ type Options struct {
 	Model string // the source model, where a target needs it; "": see backend.FindModel
 	Name  string // of the exported model or pipeline; "": the model file's name without extension
 
-	GPUs  map[string]int    // triton: GPU index by processor; others have the index among their device's GPUs
-	Hosts map[string]string // nnstreamer: network address by device; others have "localhost"
-	Port  int               // nnstreamer: the first of the ports; 0: 5001
+	GPUs   map[string]int     // triton: GPU index by processor; others have the index among their device's GPUs
+	Hosts  map[string]string  // nnstreamer: network address by device; others have "localhost"
+	Dims   map[string]int64   // nnstreamer: sizes of symbolic dimensions, which must be static there
+	Shapes map[string][]int64 // nnstreamer: the same for whole values, by name
+	Port   int                // nnstreamer: the first of the ports; 0: 5001
 
 	// Progress, if not nil, is called as bytes are written: see backend.WriteOptions.
 	Progress func(done float64, note string)

@@ -12,7 +12,9 @@ import (
 
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
 	"github.com/dnnsplit/dnnsplit/compiler"
+	"github.com/dnnsplit/dnnsplit/compiler/corpus"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/frontend"
 )
 
 // modelsEnv names a folder of models that TestModels splits over the sample fleet
@@ -36,7 +38,8 @@ func TestModels(t *testing.T) {
 		t.Fatalf("no models in %s: %v", dir, err)
 	}
 	for _, model := range models {
-		t.Run(strings.TrimSuffix(filepath.Base(model), ".onnx"), func(t *testing.T) {
+		name := strings.TrimSuffix(filepath.Base(model), ".onnx")
+		t.Run(name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "out")
 			r, err := compiler.Compile(t.Context(), compiler.Options{Model: model, Devices: "../../profiles", Output: out, Submodels: compiler.Auto, SkipAuto: true})
 			if err != nil {
@@ -47,31 +50,46 @@ func TestModels(t *testing.T) {
 				t.Fatal(err)
 			}
 			f := &fixture{model: model, bundle: out, manifest: r.Bundle.Manifest, feed: drawn(t, eng, model)}
-			t.Logf("%d sub-models, %d edges", len(f.manifest.Submodels), len(f.manifest.Edges))
-			want := run(t, eng, model, f.feed)
-			named := f.with(model)
-			annotated := f.export(t, "annotated", named)
-			sameValues(t, "annotated", want, run(t, eng, filepath.Join(annotated.Output, filepath.Base(model)), f.feed))
-			checkAnnotations(t, f, open(t, filepath.Join(annotated.Output, filepath.Base(model))))
-			f.export(t, "dot", named)
-			if lines, err := f.try("nnstreamer", named); err != nil {
-				t.Log("nnstreamer:", strings.Count(err.Error(), "\n")+1, "problems")
-			} else {
-				checkPipelines(t, f, lines)
-			}
-			if text := nodeRunner(t, f, named); text != "" {
-				t.Log(text)
-			}
-			triton, err := f.try("triton", named)
+			everywhere(t, eng, f, name)
+		})
+		// A placement may be one sub-model: here it never is.
+		t.Run(name+" in thirds", func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "out")
+			res, err := corpus.CutModel(t.Context(), model, out, corpus.Thirds, 1, frontend.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := startServer(t, eng, triton.Output)
-			for name, v := range want {
-				want[name] = widen(v)
-			}
-			sameValues(t, "ensemble", want, s.infer(strings.TrimSuffix(filepath.Base(model), ".onnx"), f.feed))
+			everywhere(t, eng, &fixture{model: model, bundle: out, manifest: res.Manifest, feed: drawn(t, eng, model)}, name)
 		})
+	}
+}
+
+// everywhere makes all exports of a bundle and runs what can be run.
+func everywhere(t *testing.T, eng runtime.Engine, f *fixture, name string) {
+	t.Helper()
+	t.Logf("%d sub-models, %d edges", len(f.manifest.Submodels), len(f.manifest.Edges))
+	want := run(t, eng, f.model, f.feed)
+	named := f.with(f.model)
+	annotated := f.export(t, "annotated", named)
+	path := filepath.Join(annotated.Output, filepath.Base(f.model))
+	sameValues(t, "annotated", want, run(t, eng, path, f.feed))
+	checkAnnotations(t, f, open(t, path))
+	f.export(t, "dot", named)
+	if lines, err := f.try("nnstreamer", named); err != nil {
+		t.Log("nnstreamer:", strings.Count(err.Error(), "\n")+1, "problems")
+	} else {
+		checkPipelines(t, f, lines)
+	}
+	if text := nodeRunner(t, f, named); text != "" {
+		t.Log(text)
+	}
+	s := startServer(t, eng, f.export(t, "triton", named).Output)
+	for name, v := range want {
+		want[name] = widen(v)
+	}
+	sameValues(t, "ensemble", want, s.infer(name, f.feed))
+	if s.vague > 0 {
+		t.Errorf("%d extents are known to ONNX Runtime only", s.vague)
 	}
 }
 

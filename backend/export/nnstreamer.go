@@ -19,7 +19,8 @@ import (
 // GStreamer pipeline. What it can pass is narrower than ONNX (nnstreamer:
 // tensor_typedef.h, tensor_filter_onnxruntime.cc):
 //
-//   - every extent is a number, at least 1; the rank is from 1 to 16;
+//   - every extent is a number, at least 1; the rank is from 1 to 16. Free dimensions
+//     get the sizes that the user gives, tensors of rank 0 travel as one element;
 //   - element types are the integers of 8 to 64 bits, float16, float32 and float64;
 //   - dimensions are written innermost first, joined by colons;
 //   - a buffer holds at most 256 tensors, in the order in which the model has them.
@@ -55,6 +56,7 @@ type flow struct {
 	from       int   // the sub-model that makes it; -1: it is an input of the whole
 	takers     []int // sub-models that use it
 	output     bool  // it is an output of the whole
+	extents    []int64
 	dims, elem string
 }
 
@@ -87,7 +89,7 @@ type pipelines struct {
 	problems diag.List
 }
 
-func (j *job) nnstreamer(context.Context) error {
+func (j *job) nnstreamer(ctx context.Context) error {
 	p := &pipelines{job: j, by: map[string]*flow{}, ports: map[crossing]int{}}
 	if len(j.m.Submodels) == 0 {
 		return &diag.Error{File: filepath.Join(j.dir, backend.ManifestFile), Msg: "the bundle has no sub-model that a pipeline could run"}
@@ -115,9 +117,8 @@ func (j *job) nnstreamer(context.Context) error {
 		fmt.Fprintf(&j.text, "%s: gst-launch-1.0 $(cat %s)\n", j.m.Devices[at.device].Name, shellQuoted(name))
 	}
 	for i, s := range j.m.Submodels {
-		j.copyFile(s.File, s.File, s.SHA256, s.Bytes)
-		if s.Data != nil {
-			j.copyFile(s.Data.File, s.Data.File, s.Data.SHA256, s.Data.Bytes)
+		if err := p.model(ctx, i); err != nil {
+			return err
 		}
 		if p := j.proc(i); p.Kind != "cpu" {
 			j.notef("NNStreamer's onnxruntime sub-plugin runs on the CPU: sub-model %q does not run on %s", s.ID, p.Name)
@@ -161,7 +162,8 @@ func (p *pipelines) gather() {
 			old.output = old.output || f.output
 			return
 		}
-		f.dims, f.elem = p.caps(f.tensor)
+		f.extents, f.elem = p.caps(f.tensor)
+		f.dims = innermostFirst(f.extents)
 		p.by[f.tensor] = f
 		p.flows = append(p.flows, f)
 	}
@@ -201,37 +203,100 @@ func (p *pipelines) gather() {
 	}
 }
 
-// caps describes a tensor in NNStreamer's terms, or reports why it cannot be.
-func (p *pipelines) caps(name string) (dims, elem string) {
+// caps describes a tensor in NNStreamer's terms, or reports why it cannot be. A
+// tensor of rank 0 has one extent of 1.
+func (p *pipelines) caps(name string) (extents []int64, elem string) {
 	t := p.tensors[name]
 	e, ok := p.elem(name)
 	if ok {
 		elem, ok = nnsType(e)
 	}
-	if !ok {
-		p.fail(name, fmt.Sprintf("it is of type %s, which NNStreamer cannot pass: %s", t.Dtype, keepTogether))
-		return "", ""
-	}
 	switch {
+	case !ok:
+		p.fail(name, fmt.Sprintf("it is of type %s, which NNStreamer cannot pass: %s", t.Dtype, keepTogether))
+		return nil, ""
 	case t.Shape == nil:
 		p.fail(name, "its shape is not known, and NNStreamer needs static shapes")
-		return "", elem
+		return nil, elem
 	case len(t.Shape) == 0:
-		p.fail(name, "it has rank 0, and NNStreamer's tensors have a rank of 1 or more: "+keepTogether)
-		return "", elem
+		return []int64{1}, elem
 	case len(t.Shape) > nnsMaxRank:
 		p.fail(name, fmt.Sprintf("it has rank %d, NNStreamer's tensors have at most %d dimensions", len(t.Shape), nnsMaxRank))
-		return "", elem
+		return nil, elem
 	}
-	var parts []string
-	for _, d := range slices.Backward(t.Shape) {
-		if d.N < 1 {
-			p.fail(name, fmt.Sprintf("its shape %s is not static: fix the dimensions in the model before the split, since NNStreamer takes every free one for 1", strings.TrimPrefix(typeText(t), t.Dtype)))
-			return "", elem
+	given := p.Shapes[name]
+	if given != nil && len(given) != len(t.Shape) {
+		p.fail(name, fmt.Sprintf("it has rank %d, and a shape of %d extents is given", len(t.Shape), len(given)))
+		return nil, elem
+	}
+	for i, d := range t.Shape {
+		n := p.extent(d)
+		if given != nil && d.N < 0 {
+			n = given[i]
 		}
-		parts = append(parts, strconv.FormatInt(d.N, 10))
+		if n < 1 || given != nil && n != given[i] {
+			p.fail(name, fmt.Sprintf("its shape %s is not static, which NNStreamer needs: bind its dimensions with --shape DIM=N, or give all of them with --shape VALUE=N,N", strings.TrimPrefix(typeText(t), t.Dtype)))
+			return nil, elem
+		}
+		extents = append(extents, n)
 	}
-	return strings.Join(parts, ":"), elem
+	return extents, elem
+}
+
+// extent is the size of a dimension: a number, a name that the user bound, or a
+// sum of them; 0 if it is not known.
+func (p *pipelines) extent(d backend.Dim) int64 {
+	if d.N >= 0 {
+		return d.N
+	}
+	if n, ok := p.Dims[d.Sym]; ok {
+		return n
+	}
+	terms := strings.Split(d.Sym, " + ")
+	sum := int64(0)
+	for _, term := range terms {
+		n, ok := p.Dims[term]
+		if !ok {
+			k, err := strconv.ParseInt(term, 10, 32)
+			if err != nil {
+				return 0
+			}
+			n = k
+		}
+		sum += n
+	}
+	return sum
+}
+
+// innermostFirst writes extents as NNStreamer does.
+func innermostFirst(extents []int64) string {
+	var parts []string
+	for _, n := range slices.Backward(extents) {
+		parts = append(parts, strconv.FormatInt(n, 10))
+	}
+	return strings.Join(parts, ":")
+}
+
+// model adds the file of a sub-model: a copy where all its shapes are static, else
+// one that declares the shapes that the user gave.
+func (p *pipelines) model(ctx context.Context, i int) error {
+	s := &p.m.Submodels[i]
+	if s.Data != nil {
+		p.copyFile(s.Data.File, s.Data.File, s.Data.SHA256, s.Data.Bytes)
+	}
+	shapes := map[string][]int64{}
+	scalars := false
+	for _, name := range slices.Concat(s.Inputs, s.Outputs) {
+		scalars = scalars || p.scalar(name)
+		if slices.ContainsFunc(p.tensors[name].Shape, func(d backend.Dim) bool { return d.N < 0 }) {
+			shapes[name] = p.by[name].extents
+		}
+	}
+	if len(shapes) > 0 || scalars {
+		return p.adapt(ctx, i, s.File, shapes)
+	}
+	p.copyFile(s.File, s.File, s.SHA256, s.Bytes)
+	return nil
 }
 
 // arrange finds the pipelines.

@@ -7,7 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dnnsplit/dnnsplit/backend"
 	"github.com/dnnsplit/dnnsplit/backend/export"
+	"github.com/dnnsplit/dnnsplit/backend/runtime"
 	"github.com/dnnsplit/dnnsplit/compiler/corpus"
 )
 
@@ -119,10 +121,68 @@ func TestNNStreamerLines(t *testing.T) {
 	}
 }
 
+// Free dimensions are bound by the user, and the models that go with the lines say
+// so; run one after the other they compute what the model does.
+func TestNNStreamerBindsShapes(t *testing.T) {
+	eng := needORT(t)
+	const name = "small/gpt2"
+	f := bundleOf(t, name, corpus.Thirds)
+	dims := map[string]int64{}
+	for _, list := range [][]backend.Tensor{f.manifest.Model.Inputs, f.manifest.Model.Outputs} {
+		for _, in := range list {
+			for i, d := range in.Shape {
+				if v := f.feed[in.Name]; d.N < 0 && v != nil {
+					dims[d.Sym] = v.Shape[i]
+				}
+			}
+		}
+	}
+	if len(dims) == 0 {
+		t.Fatal("nothing is free in " + name)
+	}
+	r := f.export(t, "nnstreamer", func(o *export.Options) { o.Dims = dims })
+	checkPipelines(t, f, r)
+	values := map[string]*runtime.Value{}
+	for name, v := range f.feed {
+		values[name] = widen(v)
+	}
+	for _, s := range f.manifest.Submodels {
+		loaded, err := eng.Load(runtime.Model{Path: filepath.Join(r.Output, s.File)}, runtime.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		feed := map[string]*runtime.Value{}
+		for i, p := range loaded.Inputs() { // in the order of the mux
+			for _, d := range p.Type.Shape {
+				if d.N < 1 {
+					t.Errorf("%s: input %q has shape %v", s.ID, p.Name, p.Type.Shape)
+				}
+			}
+			feed[p.Name] = values[s.Inputs[i]]
+		}
+		got, err := loaded.Run(t.Context(), feed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range loaded.Outputs() {
+			values[s.Outputs[i]] = got[i]
+		}
+		loaded.Close()
+	}
+	want := run(t, eng, f.model, f.feed)
+	got := map[string]*runtime.Value{}
+	for name, v := range want {
+		want[name], got[name] = widen(v), values[name]
+	}
+	sameValues(t, name, want, got)
+}
+
 func TestNNStreamerRefuses(t *testing.T) {
 	f := bundleOf(t, "small/gpt2", corpus.Shatter)
-	_, err := f.try("nnstreamer", nil)
-	wantError(t, err, "is not static", filepath.Join(f.bundle, "manifest.json"))
+	_, err := f.try("nnstreamer", func(o *export.Options) {
+		o.Shapes = map[string][]int64{f.manifest.Model.Inputs[0].Name: {1, 2, 3, 4, 5, 6}}
+	})
+	wantError(t, err, "a shape of 6 extents is given", "is not static", filepath.Join(f.bundle, "manifest.json"))
 	g := bundleOf(t, "small/squeezenet1_1", corpus.Thirds)
 	rewrite(t, g, func(text string) string {
 		return strings.ReplaceAll(text, `"dtype":"float32"`, `"dtype":"bool"`)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -29,64 +30,54 @@ const (
 // wideSuffix ends the name of such an input or output.
 const wideSuffix = "__1"
 
-// inside is the name of an ensemble's tensor in the sub-models.
-func (r *repository) inside(p port) string {
-	if r.scalar(p.tensor) {
-		return p.tensor + wideSuffix
+// inside is the name of a value that crosses a boundary in the changed sub-models.
+func (s *source) inside(tensor string) string {
+	if s.scalar(tensor) {
+		return tensor + wideSuffix
 	}
-	return p.tensor
+	return tensor
 }
 
 // reshapeOpset is the version of the operator set from which on Reshape takes
 // the shape as an input.
 const reshapeOpset = 5
 
-// widen adds sub-model i in the form that has no tensors of rank 0, as a file of
-// that name, and renames its ports. Weights go from file to file.
-func (r *repository) widen(ctx context.Context, i int, file string, ins, outs []port) error {
-	m, err := r.open(ctx, i)
+// adapt adds sub-model i without tensors of rank 0, as a file of that name. Where
+// shapes has an entry, the input or output of that name is declared with these
+// extents. Weights go from file to file.
+func (j *job) adapt(ctx context.Context, i int, file string, shapes map[string][]int64) error {
+	m, err := j.open(ctx, i)
 	if err != nil {
 		return err
 	}
+	w := &widening{m: m, made: map[int]string{}, names: valueNames(m.Proto.GetGraph()), wide: map[string]bool{}, shapes: shapes}
 	fail := func(format string, args ...any) error {
-		return &diag.Error{File: m.Path, Msg: fmt.Sprintf("it passes tensors of rank 0, which Triton does not know, and cannot be given others: "+format, args...)}
+		return &diag.Error{File: m.Path, Msg: fmt.Sprintf("it passes tensors of rank 0, which the target does not know, and cannot be given others: "+format, args...)}
+	}
+	for _, name := range slices.Concat(j.m.Submodels[i].Inputs, j.m.Submodels[i].Outputs) {
+		if !j.scalar(name) {
+			continue
+		}
+		w.wide[name] = true
+		if w.names[j.inside(name)] {
+			return fail("it has a value called %q already", j.inside(name))
+		}
 	}
 	opset := int64(-1)
 	for _, o := range m.Proto.GetOpsetImport() {
-		if d := o.GetDomain(); d == "" || d == "ai.onnx" {
+		if domainOf(o.GetDomain()) == "" {
 			opset = o.GetVersion()
 		}
 	}
-	if opset < reshapeOpset {
+	if opset < reshapeOpset && len(w.wide) > 0 {
 		return fail("its operator set ai.onnx is of version %d, Reshape needs %d", opset, reshapeOpset)
-	}
-	names := valueNames(m.Proto.GetGraph())
-	wide := func(p *port) error {
-		p.name = r.inside(*p)
-		if p.name != p.tensor && names[p.name] {
-			return fail("it has a value called %q already", p.name)
-		}
-		return nil
-	}
-	w := &widening{m: m, shapes: map[int]string{}, names: names, wide: map[string]bool{}}
-	for k := range ins {
-		if err := wide(&ins[k]); err != nil {
-			return err
-		}
-		w.wide[ins[k].tensor] = ins[k].name != ins[k].tensor
-	}
-	for k := range outs {
-		if err := wide(&outs[k]); err != nil {
-			return err
-		}
-		w.wide[outs[k].tensor] = outs[k].name != outs[k].tensor
 	}
 	d, err := w.draft()
 	if err != nil {
 		return &diag.Error{File: m.Path, Msg: "it cannot be encoded", Err: err}
 	}
-	r.sources = append(r.sources, m.Path)
-	r.files = append(r.files, fileOf(file, d))
+	j.sources = append(j.sources, m.Path)
+	j.files = append(j.files, fileOf(file, d))
 	return nil
 }
 
@@ -101,9 +92,10 @@ func fileOf(name string, d *onnxfile.Draft) backend.FolderFile {
 // widening is the new form of one sub-model.
 type widening struct {
 	m      *onnxfile.Model
-	names  map[string]bool // of values
-	wide   map[string]bool // values of rank 0 that cross the boundary
-	shapes map[int]string  // initializer that holds a shape of that rank, by rank
+	names  map[string]bool    // of values
+	wide   map[string]bool    // values of rank 0 that cross the boundary
+	shapes map[string][]int64 // extents to declare, by input or output
+	made   map[int]string     // initializer that holds a shape of that rank, by rank
 	extra  []onnxfile.Field
 }
 
@@ -149,8 +141,8 @@ func (w *widening) draft() (*onnxfile.Draft, error) {
 		case graphOutput:
 			info = g.GetOutput()[k]
 		}
-		if info != nil && w.wide[info.GetName()] {
-			changed, err := onnxfile.MessageField(f.Num, widened(info))
+		if info != nil && (w.wide[info.GetName()] || w.shapes[info.GetName()] != nil) {
+			changed, err := onnxfile.MessageField(f.Num, w.declared(info))
 			if err != nil {
 				return nil, err
 			}
@@ -161,28 +153,33 @@ func (w *widening) draft() (*onnxfile.Draft, error) {
 	return &onnxfile.Draft{Fields: d.Fields, GraphAt: d.GraphAt, Graph: fields}, nil
 }
 
-// widened is the declaration of a value in its other form.
-func widened(info *onnxpb.ValueInfoProto) *onnxpb.ValueInfoProto {
+// declared is the declaration of a value in its other form.
+func (w *widening) declared(info *onnxpb.ValueInfoProto) *onnxpb.ValueInfoProto {
 	out := proto.Clone(info).(*onnxpb.ValueInfoProto)
-	out.Name = proto.String(info.GetName() + wideSuffix)
+	extents := w.shapes[info.GetName()]
+	if w.wide[info.GetName()] {
+		out.Name = proto.String(info.GetName() + wideSuffix)
+		extents = []int64{1}
+	}
 	if t := out.GetType().GetTensorType(); t != nil {
-		t.Shape = &onnxpb.TensorShapeProto{Dim: []*onnxpb.TensorShapeProto_Dimension{
-			{Value: &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: 1}},
-		}}
+		t.Shape = &onnxpb.TensorShapeProto{}
+		for _, n := range extents {
+			t.Shape.Dim = append(t.Shape.Dim, &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: n}})
+		}
 	}
 	return out
 }
 
 // reshape is a node that gives a value of one element another rank, 0 or 1.
 func (w *widening) reshape(from, to string, rank int) (onnxfile.Field, error) {
-	shape, ok := w.shapes[rank]
+	shape, ok := w.made[rank]
 	if !ok {
 		shape = fmt.Sprintf("dnnsplit_shape_%d", rank)
 		for w.names[shape] {
 			shape += "_"
 		}
 		w.names[shape] = true
-		w.shapes[rank] = shape
+		w.made[rank] = shape
 		t := &onnxpb.TensorProto{Name: proto.String(shape), DataType: proto.Int32(int32(onnxpb.TensorProto_INT64)), Dims: []int64{int64(rank)}}
 		if rank == 1 {
 			t.Int64Data = []int64{1}

@@ -121,7 +121,7 @@ const keepTogether = "split again with its producer and its users in one place (
 // port describes a tensor, or reports why it cannot be one of Triton's.
 func (r *repository) port(name string) port {
 	t := r.tensors[name]
-	p := port{name: name, tensor: name}
+	p := port{name: r.inside(name), tensor: name}
 	elem, ok := r.elem(name)
 	if ok {
 		p.dtype, ok = tritonType(elem)
@@ -147,6 +147,13 @@ func (r *repository) port(name string) port {
 	return p
 }
 
+// outer describes a tensor as the ensemble's own input or output.
+func (r *repository) outer(name string) port {
+	p := r.port(name)
+	p.name = name
+	return p
+}
+
 // scalar says whether a tensor has rank 0.
 func (s *source) scalar(name string) bool {
 	t := s.tensors[name]
@@ -166,7 +173,7 @@ func (r *repository) model(ctx context.Context, i int, ins, outs []port) error {
 		}
 	}
 	if slices.ContainsFunc(slices.Concat(s.Inputs, s.Outputs), r.scalar) {
-		if err := r.widen(ctx, i, file, ins, outs); err != nil {
+		if err := r.adapt(ctx, i, file, nil); err != nil {
 			return err
 		}
 	} else {
@@ -257,7 +264,7 @@ func (r *repository) ensemble(name string, ins, outs [][]port) string {
 			continue
 		}
 		used[in.Tensor] = true
-		inputs = append(inputs, r.port(in.Tensor))
+		inputs = append(inputs, r.outer(in.Tensor))
 	}
 	listed := map[string]bool{}
 	for _, out := range r.m.Outputs {
@@ -270,7 +277,7 @@ func (r *repository) ensemble(name string, ins, outs [][]port) string {
 			continue
 		}
 		listed[out.Tensor] = true
-		outputs = append(outputs, r.port(out.Tensor))
+		outputs = append(outputs, r.outer(out.Tensor))
 	}
 	if len(outputs) == 0 {
 		r.fail("", "the model has no outputs that an ensemble could have")
@@ -288,10 +295,10 @@ func (r *repository) ensemble(name string, ins, outs [][]port) string {
 				c.text("model_name", r.names[i])
 				c.field("model_version", -1)
 				for _, p := range ins[i] {
-					c.entry("input_map", r.inside(p), p.tensor)
+					c.entry("input_map", p.name, p.tensor)
 				}
 				for _, p := range outs[i] {
-					c.entry("output_map", r.inside(p), p.tensor)
+					c.entry("output_map", p.name, p.tensor)
 				}
 			})
 		}

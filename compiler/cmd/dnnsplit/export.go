@@ -14,6 +14,7 @@ import (
 func newExport(u *ui) *cobra.Command {
 	o := export.Options{}
 	var gpus, hosts pairFlag
+	var shapes shapeFlag
 	gpus.want, hosts.want = "PROCESSOR=INDEX", "DEVICE=HOST"
 	var names []string
 	long := `Export turns a bundle into what other tools take:
@@ -34,7 +35,7 @@ written. How to use the result is printed on standard output.`
 		Use:   "export BUNDLE --to " + strings.Join(names, "|") + " [-o DIR]",
 		Short: "turn a bundle into what other tools take",
 		Long:  long,
-		Example: `  dnnsplit export model.onnx.split --to triton -o model_repository/
+		Example: `  dnnsplit export model.split --to triton -o model_repository/
   dnnsplit export out/ --to triton --gpu 'server.gpu=1'
   dnnsplit export out/ --to nnstreamer --host 'pi=192.168.1.20' --host 'jetson=192.168.1.21'
   dnnsplit export out/ --to annotated --model model.onnx
@@ -49,6 +50,7 @@ written. How to use the result is printed on standard output.`
 				return wrong("--to is missing: name one of %s", strings.Join(names, ", "))
 			}
 			o.Bundle, o.To, o.Hosts = args[0], to.value, hosts.values
+			o.Dims, o.Shapes = shapes.dims, shapes.inputs
 			if o.Port < 0 || o.Port > 65535 {
 				return wrong("--port: %d is no port", o.Port)
 			}
@@ -89,6 +91,7 @@ written. How to use the result is printed on standard output.`
 	fl.StringVar(&o.Model, "model", "", "annotated, runner: the whole model (default: the one that the manifest names, beside the bundle or here)")
 	fl.Var(&gpus, "gpu", "triton: the server's GPU for a processor (default: its place among its device's GPUs); repeatable")
 	fl.Var(&hosts, "host", "nnstreamer: the address of a device (default localhost); repeatable")
+	fl.Var(&shapes, "shape", "nnstreamer: extent of a symbolic dimension, or shape of a value, which are static there; repeatable")
 	fl.IntVar(&o.Port, "port", 0, "nnstreamer: the first port for tensors between devices (default 5001)")
 	fl.Var(&format, "format", "of what is printed")
 	fl.BoolVarP(&quiet, "quiet", "q", false, "no notes and no progress on standard error")
