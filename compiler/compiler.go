@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/dnnsplit/dnnsplit/backend"
 	"github.com/dnnsplit/dnnsplit/backend/report"
@@ -67,7 +68,7 @@ func (r *Result) Write(ctx context.Context) (err error) {
 // lower loads and lowers: everything before placement.
 func lower(ctx context.Context, o Options) (r *Result, err error) {
 	if o.Output == "" {
-		o.Output = o.Model + ".split"
+		o.Output = strings.TrimSuffix(o.Model, ".onnx") + ".split"
 	}
 	fleet, err := loadFleet(&o)
 	if err != nil {

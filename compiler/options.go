@@ -12,7 +12,7 @@ import (
 type Options struct {
 	Model   string // path of the ONNX file
 	Devices string // folder of device profiles
-	Output  string // folder to write; default MODEL.split
+	Output  string // folder to write; default: Model with .split for .onnx
 
 	Objective ir.Objective
 	Submodels int  // most sub-models per processor; 0: 1; Auto: no limit

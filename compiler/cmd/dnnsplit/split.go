@@ -24,12 +24,12 @@ func newRoot(u *ui) *cobra.Command {
 one inference finishes as early as possible on the processors at hand. It writes a
 folder with the sub-models and manifest.json, which lists the tensors that travel
 between them. "Do not split" is a possible answer.`,
-		Example: `  dnnsplit model.onnx --devices profiles/            # writes model.onnx.split/
+		Example: `  dnnsplit model.onnx --devices profiles/            # writes model.split/
   dnnsplit model.onnx --devices profiles/ -o out/ --shape batch=1
   dnnsplit model.onnx --devices profiles/ --dry-run --submodels auto
   dnnsplit model.onnx --devices profiles/ --pin '^head/=edge-server.gpu'
   dnnsplit model.onnx --devices profiles/ --explain conv1
-  dnnsplit verify model.onnx.split`,
+  dnnsplit verify model.split`,
 		Args:          usage(oneFile("an ONNX model")),
 		SilenceErrors: true,
 		SilenceUsage:  true,

@@ -28,7 +28,7 @@ Where ONNX Runtime is missing, plain float32 networks run in a pure-Go engine
 ONNX Runtime is looked up at --ort-lib, at $ONNXRUNTIME_LIB, in the folder .ort,
 and where the system keeps libraries. Beside a model, MODEL.onnx.hints.json can
 give {"shapes": {INPUT: [...]}, "values": {INPUT: ...}} for inputs that need them.`,
-		Example: `  dnnsplit verify model.onnx.split
+		Example: `  dnnsplit verify model.split
   dnnsplit verify out/ --model model.onnx --shape batch=2
   dnnsplit verify out/ --seed 7 --trials 5 --format json
   dnnsplit verify out/ --inputs test_data_set_0/ --tolerance 1e-5
