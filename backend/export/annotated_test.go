@@ -124,9 +124,15 @@ func TestAnnotated(t *testing.T) {
 		name string
 		cut  corpus.Cut
 	}{
-		{"small/googlenet", corpus.Thirds}, {"small/bert_base", corpus.Shatter}, {"small/gpt2", corpus.Shatter},
-		{"odd/external-folder", corpus.Thirds}, {"odd/function", corpus.Shatter}, {"odd/function-holds-all", corpus.Thirds},
-		{"odd/function-with-if", corpus.Shatter}, {"odd/external-in-body", corpus.Thirds}, {"odd/ir-4-opset-17", corpus.Thirds},
+		{"small/googlenet", corpus.Thirds},
+		{"small/bert_base", corpus.Shatter},
+		{"small/gpt2", corpus.Shatter},
+		{"odd/external-folder", corpus.Thirds},
+		{"odd/function", corpus.Shatter},
+		{"odd/function-holds-all", corpus.Thirds},
+		{"odd/function-with-if", corpus.Shatter},
+		{"odd/external-in-body", corpus.Thirds},
+		{"odd/ir-4-opset-17", corpus.Thirds},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := bundleOf(t, c.name, c.cut)

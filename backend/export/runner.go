@@ -30,11 +30,15 @@ func (j *job) runner(context.Context) error {
 			e, ok := j.elem(name)
 			switch {
 			case !ok || e == ir.Complex64 || e == ir.Complex128 || e.Bits() > 0 && e.Bits() < 8 || strings.HasPrefix(e.String(), "float8"):
-				return &diag.Error{File: filepath.Join(j.dir, backend.ManifestFile), Value: name,
-					Msg: fmt.Sprintf("it is of type %s, which ONNX Runtime's Python and Node bindings cannot pass: %s", j.tensors[name].Dtype, keepTogether)}
+				return &diag.Error{
+					File: filepath.Join(j.dir, backend.ManifestFile), Value: name,
+					Msg: fmt.Sprintf("it is of type %s, which ONNX Runtime's Python and Node bindings cannot pass: %s", j.tensors[name].Dtype, keepTogether),
+				}
 			case e == ir.BFloat16:
-				return &diag.Error{File: filepath.Join(j.dir, backend.ManifestFile), Value: name,
-					Msg: "it is of type bfloat16, which numpy does not have: " + keepTogether}
+				return &diag.Error{
+					File: filepath.Join(j.dir, backend.ManifestFile), Value: name,
+					Msg: "it is of type bfloat16, which numpy does not have: " + keepTogether,
+				}
 			}
 		}
 	}

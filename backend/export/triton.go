@@ -27,7 +27,7 @@ import (
 //   - there are no tensors of rank 0. They travel as tensors of one element: see scalar.go;
 //   - a step needs an input and an output; an ensemble's tensors must all be used.
 
-// tritonTypes are the names of element types in a ModelConfig.
+// tritonType is the name of an element type in a ModelConfig.
 func tritonType(e ir.ElemType) (string, bool) {
 	switch e {
 	case ir.Bool, ir.Uint8, ir.Uint16, ir.Uint32, ir.Uint64, ir.Int8, ir.Int16, ir.Int32, ir.Int64, ir.String:

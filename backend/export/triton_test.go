@@ -327,9 +327,15 @@ func TestTriton(t *testing.T) {
 		name string
 		cut  corpus.Cut
 	}{
-		{"small/googlenet", corpus.Thirds}, {"small/three_towers", corpus.Thirds}, {"small/bert_base", corpus.Shatter},
-		{"small/gpt2", corpus.Thirds}, {"small/squeezenet1_1", corpus.Whole}, {"odd/external-one-file", corpus.Thirds},
-		{"odd/names-json", corpus.Shatter}, {"odd/names-controls", corpus.Shatter}, {"odd/names-unicode", corpus.Shatter},
+		{"small/googlenet", corpus.Thirds},
+		{"small/three_towers", corpus.Thirds},
+		{"small/bert_base", corpus.Shatter},
+		{"small/gpt2", corpus.Thirds},
+		{"small/squeezenet1_1", corpus.Whole},
+		{"odd/external-one-file", corpus.Thirds},
+		{"odd/names-json", corpus.Shatter},
+		{"odd/names-controls", corpus.Shatter},
+		{"odd/names-unicode", corpus.Shatter},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := bundleOf(t, c.name, c.cut)
