@@ -24,6 +24,7 @@ type Chain struct {
 	Seed        uint64
 	Steps       int     // moves to try
 	Hot, Cold   float64 // temperatures at the start and the end, as shares of the starting value
+	Even        float64 // share of the mean load that counts beside the objective: a slope where the objective is flat
 	Strict      bool    // never exceed a memory limit on the way, once it has been kept
 
 	// The best feasible assignment found, nil if there was none, and its score.
@@ -144,6 +145,9 @@ func (x *chain) value(limit ir.Time) ir.Time {
 			return infeasible
 		}
 		x.raw = v
+	}
+	if x.Even > 0 {
+		v += ir.Time(x.Even * s.MeanLoad())
 	}
 	if x.over = s.Overflow(); x.over > 0 {
 		if x.Strict && x.Best != nil {

@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"math"
 	"math/bits"
 	"slices"
 
@@ -506,6 +507,19 @@ func (s *State) Bottleneck() ir.Time {
 		most = max(most, t)
 	}
 	return most
+}
+
+// MeanLoad is the root of the mean square of the loads of processors, those of channels added, in picoseconds.
+func (s *State) MeanLoad() float64 {
+	sum := 0.0
+	for q := range s.m.Procs {
+		t := float64(s.Load(q))
+		sum += t * t
+	}
+	for _, t := range s.busy {
+		sum += float64(t) * float64(t)
+	}
+	return math.Sqrt(sum / float64(s.m.Procs))
 }
 
 // Sound says whether every unit is on a processor that supports it, every value
