@@ -193,9 +193,16 @@ func badShapes() []BadFile {
 func badNames() []BadFile {
 	var l []BadFile
 	for _, c := range []struct{ title, name string }{
-		{"path", "../../../etc/passwd"}, {"dot", "."}, {"dot-dot", ".."}, {"newline-and-nul", "a\nb\tc\x00d"},
-		{"quotes", `a"b'c\d<e>&{f}%s$(id)` + "`"}, {"blank", " "}, {"json", `{"a":[1]}`}, {"windows", `CON:\x|y*?`},
-		{"right-to-left", "\u202egnp.exe"}, {"very-long", strings.Repeat("n", 100_000)},
+		{"path", "../../../etc/passwd"},
+		{"dot", "."},
+		{"dot-dot", ".."},
+		{"newline-and-nul", "a\nb\tc\x00d"},
+		{"quotes", `a"b'c\d<e>&{f}%s$(id)` + "`"},
+		{"blank", " "},
+		{"json", `{"a":[1]}`},
+		{"windows", `CON:\x|y*?`},
+		{"right-to-left", "\u202egnp.exe"},
+		{"very-long", strings.Repeat("n", 100_000)},
 	} {
 		l = append(l, badModel("name-"+c.title, Accept, "", func(_ *Model, g *Graph) {
 			g.Op("Relu", []string{g.x()}, Name(c.name), Outs(c.name))
