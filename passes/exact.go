@@ -20,7 +20,9 @@ func exact(j *job) error {
 	}
 	if e.Whole {
 		if j.best == nil {
-			return &InfeasibleError{Proved: true, Reasons: []string{"all plans were tried, and each breaks a limit on memory, on the number of sub-models or on where nodes may run; raise a memory limit or allow more sub-models"}}
+			why := explain(j)
+			why.Proved = true
+			return why
 		}
 		j.raise(j.best.Value())
 	}

@@ -146,7 +146,7 @@ func (j *job) verify(plan *ir.Plan) error {
 
 func (j *job) placement() (*ir.Placement, error) {
 	if j.best == nil {
-		return nil, explain(j.p)
+		return nil, explain(j)
 	}
 	if err := j.verify(j.best); err != nil {
 		diag.Bugf("placement: %v", err)
