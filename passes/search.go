@@ -1,6 +1,7 @@
 package passes
 
 import (
+	"context"
 	"slices"
 	"sync"
 
@@ -171,10 +172,15 @@ func (s *searching) sort(most int) {
 // run anneals in rounds.
 func (s *searching) run(e effort) {
 	best := partition.Worst
-	for round := 0; len(s.starts) > 0 && !s.spent() && (round < e.rounds || s.last && !s.deadline.IsZero()); round++ {
+	origin := slices.Clone(s.starts)
+	timed := !s.deadline.IsZero()
+	for turn := 0; len(s.starts) > 0 && !s.spent() && (turn < e.rounds || s.last && timed); turn++ {
+		// Where there is time left all begins anew, with longer chains.
+		round := turn % e.rounds
+		steps := e.steps << min(turn/e.rounds, mostLonger)
 		var chains []*partition.Chain
 		for k := range e.chains {
-			from := s.starts[k%len(s.starts)]
+			from := origin[k%len(origin)]
 			even := 0.0
 			if s.o.Objective == ir.Throughput && (round == 0 || k&2 != 0) {
 				even = evenLoads
@@ -184,7 +190,7 @@ func (s *searching) run(e effort) {
 				hot = e.hotLater
 				from = s.starts[min(k*4/e.chains, len(s.starts)-1)]
 			}
-			chains = append(chains, &partition.Chain{X: s.x, Objective: s.o.Objective, Seed: s.seed, Steps: e.steps, Hot: hot, Cold: e.cold, Start: from.at, StartCopies: from.copies, Strict: k&1 == 0, Even: even})
+			chains = append(chains, &partition.Chain{X: s.x, Objective: s.o.Objective, Seed: s.seed, Steps: steps, Hot: hot, Cold: e.cold, Start: from.at, StartCopies: from.copies, Strict: k&1 == 0, Even: even})
 			s.seed++
 		}
 		s.anneal(chains)
@@ -197,13 +203,16 @@ func (s *searching) run(e effort) {
 		s.starts = slices.CompactFunc(s.starts, func(a, b start) bool { return a.score == b.score })
 		s.sort(keptStarts)
 		if len(s.starts) > 0 {
-			if s.x.M.Units <= easyUnits && s.starts[0].score == best && s.deadline.IsZero() {
+			if s.x.M.Units <= easyUnits && s.starts[0].score == best && !timed {
 				break
 			}
 			best = s.starts[0].score
 		}
 	}
 }
+
+// mostLonger bounds how often chains get twice as long while there is time.
+const mostLonger = 4
 
 // easyUnits is the number of units up to which a round without a better plan ends the search.
 const easyUnits = 24
@@ -258,6 +267,12 @@ func (j *job) fastest(most int) []int {
 
 // anneal runs chains side by side and offers what they find, in their order.
 func (j *job) anneal(chains []*partition.Chain) {
+	ctx := j.ctx
+	if !j.deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, j.deadline)
+		defer cancel()
+	}
 	var wg sync.WaitGroup
 	next := make(chan *partition.Chain)
 	for range min(j.o.workers(), len(chains)) {
@@ -265,7 +280,7 @@ func (j *job) anneal(chains []*partition.Chain) {
 		go func() {
 			defer wg.Done()
 			for c := range next {
-				c.Run(j.ctx)
+				c.Run(ctx)
 			}
 		}()
 	}

@@ -74,7 +74,7 @@ func (c *Chain) Run(ctx context.Context) {
 	temp := hot
 	for i := range c.Steps {
 		if i%block == 0 {
-			if i&1023 == 0 && ctx.Err() != nil {
+			if ctx.Err() != nil {
 				break
 			}
 			done := float64(i) / float64(c.Steps)
