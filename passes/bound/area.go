@@ -7,11 +7,14 @@ import (
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 )
 
+// polished is the most nodes times processors for which shares are improved one by one.
+const polished = 20_000
+
 // Area is a lower bound of the bottleneck, and so of the latency: all work has
 // to be done by somebody. It is the linear relaxation of scheduling on unrelated
 // machines, in its dual form: for any shares w of the processors with Σw = 1,
 // some processor is busy for at least Σ over nodes of the least w·cost. Good
-// shares are found by multiplicative weights (Arora, Hazan and Kale, Theory of
+// shares are found by multiplicative weights, then one by one (Arora, Hazan and Kale, Theory of
 // Computing 8, 2012); any shares give a valid bound. Time grows with nodes · processors.
 func Area(p *ir.Problem) ir.Time {
 	g := p.Graph
@@ -28,8 +31,8 @@ func Area(p *ir.Problem) ir.Time {
 		share[q] = 1 / float64(procs)
 	}
 	load := make([]float64, procs)
-	best := 0.0
-	for i := range rounds {
+	// value is the bound that the shares in share give; it leaves the loads that go with it.
+	value := func() float64 {
 		clear(load)
 		sum := 0.0
 		for n := range ir.NodeID(g.NumNodes()) {
@@ -45,7 +48,15 @@ func Area(p *ir.Problem) ir.Time {
 			sum += least
 			load[at] += float64(p.Costs.Of(n, ir.ProcID(at)))
 		}
-		best = max(best, sum)
+		return sum
+	}
+	best := 0.0
+	kept := slices.Clone(share)
+	for i := range rounds {
+		if sum := value(); sum > best {
+			best = sum
+			copy(kept, share)
+		}
 		most := slices.Max(load)
 		if most == 0 {
 			break
@@ -58,6 +69,30 @@ func Area(p *ir.Problem) ir.Time {
 		}
 		for q := range share {
 			share[q] /= total
+		}
+	}
+	if g.NumNodes()*procs <= polished {
+		// Single shares, up and down by less and less.
+		for by := 0.3; by > 1e-4; by *= 0.8 {
+			for k := range 2 * procs {
+				copy(share, kept)
+				if k&1 == 0 {
+					share[k/2] *= 1 + by
+				} else {
+					share[k/2] /= 1 + by
+				}
+				total := 0.0
+				for _, s := range share {
+					total += s
+				}
+				for q := range share {
+					share[q] /= total
+				}
+				if sum := value(); sum > best {
+					best = sum
+					copy(kept, share)
+				}
+			}
 		}
 	}
 	// Rounding in the sum of n products is below n units in the last place.
