@@ -93,7 +93,10 @@ func (b *legal) try(n ir.NodeID, s int32) bool {
 		return false
 	}
 	sub := &b.subs[s]
-	i, _ := slices.BinarySearch(sub.Nodes, n)
+	i := len(sub.Nodes)
+	if b.p.Graph.NumNodes() <= exactMemory { // else plan sorts them
+		i, _ = slices.BinarySearch(sub.Nodes, n)
+	}
 	sub.Nodes = slices.Insert(sub.Nodes, i, n)
 	if b.weigh && !b.fits(n, s) {
 		sub.Nodes = slices.Delete(sub.Nodes, i, i+1)
@@ -150,6 +153,7 @@ func (b *legal) plan() *ir.Plan {
 	plan := &ir.Plan{}
 	for _, s := range b.subs {
 		if len(s.Nodes) > 0 {
+			slices.Sort(s.Nodes)
 			plan.Submodels = append(plan.Submodels, s)
 		}
 	}
