@@ -89,7 +89,7 @@ bench-placement: ## place every graph in GRAPHS=DIR; prints a table against best
 fuzz: ## run every fuzz target for FUZZTIME (default 60s)
 	@for f in $$(grep -rlE '^func Fuzz' --include=*_test.go . ); do \
 	  for t in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$f | sed 's/func //'); do \
-	    echo "== $$t ($$(dirname $$f))"; $(GO) test -run '^$$' -fuzz "^$$t$$" -fuzztime $(or $(FUZZTIME),60s) $$(dirname $$f) || exit 1; \
+	    echo "== $$t ($$(dirname $$f))"; $(GO) test -run '^$$' -fuzz "^$$t$$" -fuzztime $(or $(FUZZTIME),60s) -fuzzminimizetime 20x $$(dirname $$f) || exit 1; \
 	  done; done
 
 $(TOOLS)/staticcheck:

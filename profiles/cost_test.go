@@ -71,13 +71,33 @@ func TestPeakFor(t *testing.T) {
 		elem ir.ElemType
 		want float64 // 0: none
 	}{
-		{"cpu", cpu, ir.Float32, 100}, {"cpu", cpu, ir.Float16, 100}, {"cpu", cpu, ir.BFloat16, 100}, {"cpu", cpu, ir.Float64, 50},
-		{"cpu", cpu, ir.Int8, 100}, {"cpu", cpu, ir.Int64, 100}, {"cpu", cpu, ir.Bool, 100}, {"cpu", cpu, ir.Float8E4M3FN, 100},
-		{"cpu", cpu, ir.Complex64, 100}, {"cpu", cpu, ir.Complex128, 50}, {"cpu", cpu, ir.ElemType(99), 100},
-		{"gpu", gpu, ir.Float16, 640}, {"gpu", gpu, ir.BFloat16, 320}, {"gpu", gpu, ir.Float64, 10}, {"gpu", gpu, ir.Uint8, 4000},
-		{"gpu", gpu, ir.Int4, 4000}, {"gpu", gpu, ir.Int32, 320}, {"gpu", gpu, ir.Float8E5M2, 640},
-		{"npu", npu, ir.Float32, 400}, {"npu", npu, ir.Float64, 0}, {"npu", npu, ir.Uint8, 8000}, {"npu", npu, ir.Int64, 400},
-		{"tpu", tpu, ir.Float32, 0}, {"tpu", tpu, ir.Float16, 0}, {"tpu", tpu, ir.Int8, 4000}, {"tpu", tpu, ir.Int64, 4000}, {"tpu", tpu, ir.String, 4000},
+		{"cpu", cpu, ir.Float32, 100},
+		{"cpu", cpu, ir.Float16, 100},
+		{"cpu", cpu, ir.BFloat16, 100},
+		{"cpu", cpu, ir.Float64, 50},
+		{"cpu", cpu, ir.Int8, 100},
+		{"cpu", cpu, ir.Int64, 100},
+		{"cpu", cpu, ir.Bool, 100},
+		{"cpu", cpu, ir.Float8E4M3FN, 100},
+		{"cpu", cpu, ir.Complex64, 100},
+		{"cpu", cpu, ir.Complex128, 50},
+		{"cpu", cpu, ir.ElemType(99), 100},
+		{"gpu", gpu, ir.Float16, 640},
+		{"gpu", gpu, ir.BFloat16, 320},
+		{"gpu", gpu, ir.Float64, 10},
+		{"gpu", gpu, ir.Uint8, 4000},
+		{"gpu", gpu, ir.Int4, 4000},
+		{"gpu", gpu, ir.Int32, 320},
+		{"gpu", gpu, ir.Float8E5M2, 640},
+		{"npu", npu, ir.Float32, 400},
+		{"npu", npu, ir.Float64, 0},
+		{"npu", npu, ir.Uint8, 8000},
+		{"npu", npu, ir.Int64, 400},
+		{"tpu", tpu, ir.Float32, 0},
+		{"tpu", tpu, ir.Float16, 0},
+		{"tpu", tpu, ir.Int8, 4000},
+		{"tpu", tpu, ir.Int64, 4000},
+		{"tpu", tpu, ir.String, 4000},
 	} {
 		got, ok := c.p.PeakFor(c.elem)
 		if got != c.want || ok != (c.want != 0) {
@@ -236,8 +256,10 @@ func BenchmarkCost(b *testing.B) {
 		b.Fatal(err)
 	}
 	ops := []Op{
-		{Type: "Conv", Signature: "Conv[3,3]", Elem: ir.Float32, FLOPs: 1e9, Bytes: 1e6}, {Type: "QuantizeLinear", Elem: ir.Uint8, Bytes: 1e6},
-		{Domain: "com.microsoft", Type: "FusedConv", Elem: ir.Float32, FLOPs: 1e9}, {Type: "Loop", Elem: ir.Int64},
+		{Type: "Conv", Signature: "Conv[3,3]", Elem: ir.Float32, FLOPs: 1e9, Bytes: 1e6},
+		{Type: "QuantizeLinear", Elem: ir.Uint8, Bytes: 1e6},
+		{Domain: "com.microsoft", Type: "FusedConv", Elem: ir.Float32, FLOPs: 1e9},
+		{Type: "Loop", Elem: ir.Int64},
 	}
 	b.ReportAllocs()
 	for i := range b.N {

@@ -21,7 +21,8 @@ func number(v float64) *float64 { return &v }
 func encode(t interface {
 	Helper()
 	Fatal(...any)
-}, c *CostFile) []byte {
+}, c *CostFile,
+) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := c.Encode(&b); err != nil {

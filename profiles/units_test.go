@@ -30,11 +30,20 @@ func TestParseRates(t *testing.T) {
 		text  string
 		want  float64
 	}{
-		{ParseDataRate, "25.6GB/s", 25.6e9}, {ParseDataRate, "12kB/s", 12e3}, {ParseDataRate, "1GiB/s", 1 << 30},
-		{ParseDataRate, "940Mbit/s", 117.5e6}, {ParseDataRate, "1Gbit/s", 125e6}, {ParseDataRate, "9kbit/s", 1125},
-		{ParseDataRate, "8bit/s", 1}, {ParseDataRate, "64 B/s", 64},
-		{ParseFLOPRate, "1.28TFLOP/s", 1.28e12}, {ParseFLOPRate, "500GFLOP/s", 500e9}, {ParseFLOPRate, "7FLOP/s", 7},
-		{ParseOPRate, "20TOP/s", 20e12}, {ParseOPRate, "3GOP/s", 3e9}, {ParseOPRate, "2.5POP/s", 2.5e15},
+		{ParseDataRate, "25.6GB/s", 25.6e9},
+		{ParseDataRate, "12kB/s", 12e3},
+		{ParseDataRate, "1GiB/s", 1 << 30},
+		{ParseDataRate, "940Mbit/s", 117.5e6},
+		{ParseDataRate, "1Gbit/s", 125e6},
+		{ParseDataRate, "9kbit/s", 1125},
+		{ParseDataRate, "8bit/s", 1},
+		{ParseDataRate, "64 B/s", 64},
+		{ParseFLOPRate, "1.28TFLOP/s", 1.28e12},
+		{ParseFLOPRate, "500GFLOP/s", 500e9},
+		{ParseFLOPRate, "7FLOP/s", 7},
+		{ParseOPRate, "20TOP/s", 20e12},
+		{ParseOPRate, "3GOP/s", 3e9},
+		{ParseOPRate, "2.5POP/s", 2.5e15},
 	} {
 		got, err := c.parse(c.text)
 		if err != nil || got != c.want {
@@ -111,12 +120,23 @@ func TestUnitErrors(t *testing.T) {
 
 func TestFormat(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
-		{FormatBytes(8 << 30), "8GiB"}, {FormatBytes(3 << 19), "1536KiB"}, {FormatBytes(25_600_000_000), "25000000KiB"},
-		{FormatBytes(1), "1B"}, {FormatBytes(1500), "1.5kB"}, {FormatBytes(123_457), "123457B"},
-		{FormatTime(0), "0ps"}, {FormatTime(250 * ir.Microsecond), "250us"}, {FormatTime(1_234_567), "1.234567us"},
-		{FormatTime(90 * ir.Second), "90s"}, {FormatTime(999), "999ps"},
-		{FormatDataRate(25.6e9), "25.6GB/s"}, {FormatDataRate(1), "1B/s"}, {FormatBitRate(117.5e6), "940Mbit/s"},
-		{FormatFLOPRate(1.28e12), "1.28TFLOP/s"}, {FormatOPRate(2e16), "20POP/s"}, {FormatOPRate(999), "999OP/s"},
+		{FormatBytes(8 << 30), "8GiB"},
+		{FormatBytes(3 << 19), "1536KiB"},
+		{FormatBytes(25_600_000_000), "25000000KiB"},
+		{FormatBytes(1), "1B"},
+		{FormatBytes(1500), "1.5kB"},
+		{FormatBytes(123_457), "123457B"},
+		{FormatTime(0), "0ps"},
+		{FormatTime(250 * ir.Microsecond), "250us"},
+		{FormatTime(1_234_567), "1.234567us"},
+		{FormatTime(90 * ir.Second), "90s"},
+		{FormatTime(999), "999ps"},
+		{FormatDataRate(25.6e9), "25.6GB/s"},
+		{FormatDataRate(1), "1B/s"},
+		{FormatBitRate(117.5e6), "940Mbit/s"},
+		{FormatFLOPRate(1.28e12), "1.28TFLOP/s"},
+		{FormatOPRate(2e16), "20POP/s"},
+		{FormatOPRate(999), "999OP/s"},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %s, want %s", c.got, c.want)

@@ -171,20 +171,33 @@ func (v *verification) compare(ctx context.Context) error {
 		if level == runtime.Disabled {
 			continue
 		}
-		if want, err = v.whole(ctx, level); err != nil {
-			return err
+		on, err := v.optimised(ctx, level)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			// The verdict stands; an engine can still fail on what its own optimiser
+			// makes of a graph. ONNX Runtime 1.30 at level all was seen to give no value
+			// for the output of a Range beside an embedding.
+			v.warnf("with optimisation %s the engine fails: %v", level, err)
+		default:
+			v.report.Levels = append(v.report.Levels, *on)
 		}
-		made, err := v.split(ctx, level, v.feeds[:1])
-		if err != nil {
-			return err
-		}
-		on, err := v.level(level, want, made)
-		if err != nil {
-			return err
-		}
-		v.report.Levels = append(v.report.Levels, *on)
 	}
 	return nil
+}
+
+// optimised compares whole and split at a level of graph optimisation.
+func (v *verification) optimised(ctx context.Context, level runtime.Level) (*LevelReport, error) {
+	want, err := v.whole(ctx, level)
+	if err != nil {
+		return nil, err
+	}
+	made, err := v.split(ctx, level, v.feeds[:1])
+	if err != nil {
+		return nil, err
+	}
+	return v.level(level, want, made)
 }
 
 func (v *verification) warnf(format string, args ...any) {

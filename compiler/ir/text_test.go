@@ -81,8 +81,10 @@ func TestReadProblem(t *testing.T) {
 			Devices: []ir.Device{{Name: "pi", MemoryBytes: ir.UnlimitedBytes}, {Name: "srv", MemoryBytes: 9007199254740993}},
 			Processors: []ir.Processor{
 				{Name: "pi", Device: 0, MemoryBytes: ir.UnlimitedBytes, MaxSubmodels: ir.DefaultSubmodels},
-				{Name: "gpu", Device: 1, MemoryBytes: 4e9, Launch: 60 * ir.Microsecond, MaxSubmodels: 0, Kind: "gpu", Provider: "CUDA",
-					Upload: &ir.Copy{Latency: 10 * ir.Microsecond, BytesPerUs: 12000}, Download: &ir.Copy{BytesPerUs: 1}},
+				{
+					Name: "gpu", Device: 1, MemoryBytes: 4e9, Launch: 60 * ir.Microsecond, MaxSubmodels: 0, Kind: "gpu", Provider: "CUDA",
+					Upload: &ir.Copy{Latency: 10 * ir.Microsecond, BytesPerUs: 12000}, Download: &ir.Copy{BytesPerUs: 1},
+				},
 				{Name: "cpu", Device: 1, MemoryBytes: ir.UnlimitedBytes, MaxSubmodels: 2},
 			},
 			Links: []ir.Link{

@@ -19,7 +19,8 @@ func TestWithNodes(t *testing.T) {
 	m := opened(t, src, Options{})
 	old := m.Proto.Graph.Node
 	added := &onnxpb.NodeProto{OpType: proto.String("Constant"), Attribute: []*onnxpb.AttributeProto{
-		{Name: proto.String("value"), T: old[3].Attribute[1].T}}}
+		{Name: proto.String("value"), T: old[3].Attribute[1].T},
+	}}
 	opset := &onnxpb.OperatorSetIdProto{Domain: proto.String("local"), Version: proto.Int64(2)}
 	info := &onnxpb.ValueInfoProto{Name: proto.String("inner")}
 	d, err := m.WithNodes([]*onnxpb.NodeProto{added, old[2], old[0]}, Additions{[]*onnxpb.OperatorSetIdProto{opset}, []*onnxpb.ValueInfoProto{info}})

@@ -88,7 +88,10 @@ func TestExternalRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, link := range [][2]string{
-		{filepath.Join(outer, "secret"), "link"}, {outer, "folder"}, {"loop", "loop"}, {"gone", "dangling"},
+		{filepath.Join(outer, "secret"), "link"},
+		{outer, "folder"},
+		{"loop", "loop"},
+		{"gone", "dangling"},
 		{"../../../../../../../../../../" + filepath.Join(outer, "secret"), "sub/up"},
 	} {
 		if err := os.Symlink(link[0], filepath.Join(dir, link[1])); err != nil {

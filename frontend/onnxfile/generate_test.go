@@ -106,8 +106,10 @@ func (g *generator) tensor() *onnxpb.TensorProto {
 		g.strings[name] = p.StringData
 		return p
 	}
-	bits := map[int32]int{1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128,
-		16: 16, 17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2}[typ]
+	bits := map[int32]int{
+		1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128,
+		16: 16, 17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2,
+	}[typ]
 	raw := g.bytes((count*bits + 7) / 8)
 	if typ == int32(onnxpb.TensorProto_BOOL) {
 		for i := range raw {
@@ -208,7 +210,8 @@ func (g *generator) attribute(depth int) *onnxpb.AttributeProto {
 		a.Strings = [][]byte{a.S, nil}
 	case 8:
 		a.Tp = &onnxpb.TypeProto{Value: &onnxpb.TypeProto_SequenceType{SequenceType: &onnxpb.TypeProto_Sequence{
-			ElemType: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(1)}}}}}}
+			ElemType: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(1)}}},
+		}}}
 	}
 	if g.flip() {
 		a.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 99, protowire.VarintType), uint64(g.int(0, 1<<20))))

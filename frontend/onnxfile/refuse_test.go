@@ -241,9 +241,11 @@ func TestAccepted(t *testing.T) {
 // TestTwoModels opens two models in one file, which protobuf merges.
 func TestTwoModels(t *testing.T) {
 	one := &onnxpb.ModelProto{IrVersion: proto.Int64(7), Graph: &onnxpb.GraphProto{
-		Name: proto.String("a"), Node: []*onnxpb.NodeProto{{OpType: proto.String("Relu")}}}}
+		Name: proto.String("a"), Node: []*onnxpb.NodeProto{{OpType: proto.String("Relu")}},
+	}}
 	two := &onnxpb.ModelProto{IrVersion: proto.Int64(8), Graph: &onnxpb.GraphProto{
-		Name: proto.String("b"), Node: []*onnxpb.NodeProto{{OpType: proto.String("Tanh")}}}}
+		Name: proto.String("b"), Node: []*onnxpb.NodeProto{{OpType: proto.String("Tanh")}},
+	}}
 	raw := cat(marshal(t, one), marshal(t, two))
 	m := mustOpen(t, save(t, t.TempDir(), "m.onnx", raw), Options{})
 	want := &onnxpb.ModelProto{}

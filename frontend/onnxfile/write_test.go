@@ -251,7 +251,8 @@ func TestEncodeReplaces(t *testing.T) {
 	big := &onnxpb.TensorProto{Name: proto.String("c"), Dims: []int64{5000}, DataType: proto.Int32(2), RawData: make([]byte, 5000)}
 	n := &onnxpb.NodeProto{Name: proto.String("if"), OpType: proto.String("If"), Attribute: []*onnxpb.AttributeProto{
 		{Name: proto.String("then_branch"), G: &onnxpb.GraphProto{Node: []*onnxpb.NodeProto{
-			{OpType: proto.String("Constant"), Attribute: []*onnxpb.AttributeProto{{Name: proto.String("value"), T: big}}}}}},
+			{OpType: proto.String("Constant"), Attribute: []*onnxpb.AttributeProto{{Name: proto.String("value"), T: big}}},
+		}}},
 		{Name: proto.String("axis"), I: proto.Int64(3)},
 	}}
 	m := opened(t, &onnxpb.ModelProto{Graph: &onnxpb.GraphProto{Node: []*onnxpb.NodeProto{n}}}, Options{})
@@ -266,11 +267,14 @@ func TestEncodeReplaces(t *testing.T) {
 		"moved out": {func(r *Tensor) (Chunk, error) {
 			b, err := proto.Marshal(r.ExternalHeader("x", 0, 5000))
 			return Bytes(b), err
-		}, &onnxpb.TensorProto{Name: big.Name, Dims: big.Dims, DataType: big.DataType, DataLocation: onnxpb.TensorProto_EXTERNAL.Enum(),
+		}, &onnxpb.TensorProto{
+			Name: big.Name, Dims: big.Dims, DataType: big.DataType, DataLocation: onnxpb.TensorProto_EXTERNAL.Enum(),
 			ExternalData: []*onnxpb.StringStringEntryProto{
 				{Key: proto.String("location"), Value: proto.String("x")},
 				{Key: proto.String("offset"), Value: proto.String("0")},
-				{Key: proto.String("length"), Value: proto.String("5000")}}}},
+				{Key: proto.String("length"), Value: proto.String("5000")},
+			},
+		}},
 	} {
 		chunk, err := m.Encode(m.Proto.Graph.Node[0], c.tensor)
 		if err != nil {

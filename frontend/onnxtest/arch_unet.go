@@ -24,9 +24,11 @@ func UNet(c Config) *Model {
 		out := n.ch(64 << i)
 		in := int64(x.c)
 		up := feat{c: out, h: 2 * x.h, w: 2 * x.w}
-		up.name = n.g.Op("ConvTranspose", []string{x.name,
+		up.name = n.g.Op("ConvTranspose", []string{
+			x.name,
 			n.g.Weight(name+".weight", Float, Scaled(2, in), in, int64(out), 2, 2),
-			n.g.Weight(name+".bias", Float, Uniform(-0.05, 0.05), int64(out))},
+			n.g.Weight(name+".bias", Float, Uniform(-0.05, 0.05), int64(out)),
+		},
 			Name(name+"/upconv"), Ints("kernel_shape", 2, 2), Ints("strides", 2, 2))
 		n.g.m.macs += in * 4 * int64(out*x.h*x.w)
 		x = double(name, n.concat(name+"/concat", skips[i], up), out)

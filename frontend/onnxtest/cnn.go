@@ -110,8 +110,10 @@ func (n *cnn) conv(name string, x feat, o conv) feat {
 	if o.bn == 0 && !o.noBias {
 		ins = append(ins, n.g.Weight(name+".bias", Float, Uniform(-0.05, 0.05), int64(o.out)))
 	}
-	attrs := []With{Name(name), Ints("dilations", 1, 1), Int("group", int64(group)), Ints("kernel_shape", int64(kh), int64(kw)),
-		Ints("pads", int64(ph), int64(pw), int64(ph), int64(pw)), Ints("strides", int64(s), int64(s))}
+	attrs := []With{
+		Name(name), Ints("dilations", 1, 1), Int("group", int64(group)), Ints("kernel_shape", int64(kh), int64(kw)),
+		Ints("pads", int64(ph), int64(pw), int64(ph), int64(pw)), Ints("strides", int64(s), int64(s)),
+	}
 	y.name = n.g.Op("Conv", ins, attrs...)
 	n.g.m.macs += fan * int64(o.out*y.h*y.w)
 	if o.bn != 0 {
@@ -124,7 +126,8 @@ func (n *cnn) conv(name string, x feat, o conv) feat {
 // scaling of the weights keeps true enough.
 func (n *cnn) batchNorm(name string, x feat, eps, gamma float64) feat {
 	c := int64(x.c)
-	x.name = n.g.Op("BatchNormalization", []string{x.name,
+	x.name = n.g.Op("BatchNormalization", []string{
+		x.name,
 		n.g.Weight(name+".weight", Float, Uniform(0.8*gamma, 1.2*gamma), c),
 		n.g.Weight(name+".bias", Float, Uniform(-0.1, 0.1), c),
 		n.g.Buffer(name+".running_mean", Float, Uniform(-0.1, 0.1), c),
@@ -197,9 +200,11 @@ func (n *cnn) fc(name string, x feat, out int, act string) feat {
 		gain = 2
 	}
 	in := int64(x.c)
-	y := feat{c: out, name: n.g.Op("Gemm", []string{x.name,
+	y := feat{c: out, name: n.g.Op("Gemm", []string{
+		x.name,
 		n.g.Weight(name+".weight", Float, Scaled(gain, in), int64(out), in),
-		n.g.Weight(name+".bias", Float, Uniform(-0.05, 0.05), int64(out))}, Name(name), Int("transB", 1))}
+		n.g.Weight(name+".bias", Float, Uniform(-0.05, 0.05), int64(out)),
+	}, Name(name), Int("transB", 1))}
 	n.g.m.macs += in * int64(out)
 	return n.act(name, y, act)
 }

@@ -205,30 +205,35 @@ func TensorType(t DType, dims ...any) *onnxpb.TypeProto {
 		s.Dim = append(s.Dim, p)
 	}
 	return &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{
-		TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(t)), Shape: s}}}
+		TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(t)), Shape: s},
+	}}
 }
 
 // NoShape is the type of a tensor whose rank is unknown.
 func NoShape(t DType) *onnxpb.TypeProto {
 	return &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{
-		TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(t))}}}
+		TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(t))},
+	}}
 }
 
 // SequenceType is the type of a sequence.
 func SequenceType(elem *onnxpb.TypeProto) *onnxpb.TypeProto {
 	return &onnxpb.TypeProto{Value: &onnxpb.TypeProto_SequenceType{
-		SequenceType: &onnxpb.TypeProto_Sequence{ElemType: elem}}}
+		SequenceType: &onnxpb.TypeProto_Sequence{ElemType: elem},
+	}}
 }
 
 // OptionalType is the type of an optional.
 func OptionalType(elem *onnxpb.TypeProto) *onnxpb.TypeProto {
 	return &onnxpb.TypeProto{Value: &onnxpb.TypeProto_OptionalType{
-		OptionalType: &onnxpb.TypeProto_Optional{ElemType: elem}}}
+		OptionalType: &onnxpb.TypeProto_Optional{ElemType: elem},
+	}}
 }
 
 func mapType(key DType, value *onnxpb.TypeProto) *onnxpb.TypeProto {
 	return &onnxpb.TypeProto{Value: &onnxpb.TypeProto_MapType{
-		MapType: &onnxpb.TypeProto_Map{KeyType: proto.Int32(int32(key)), ValueType: value}}}
+		MapType: &onnxpb.TypeProto_Map{KeyType: proto.Int32(int32(key)), ValueType: value},
+	}}
 }
 
 // Store adds an initializer; in a function, which has none, a Constant node.

@@ -91,11 +91,15 @@ func (d *randomDAG) put(v rv) rv {
 func (d *randomDAG) normalise(v rv) rv {
 	n := d.name("norm")
 	if len(v.dims) == 1 {
-		v.name = d.g.Op("LayerNormalization", []string{v.name, d.g.Weight(n+".g", Float, Uniform(0.8, 1.2), v.dims[0]),
-			d.g.Weight(n+".b", Float, Uniform(-0.1, 0.1), v.dims[0])}, Name(n), Int("axis", 1))
+		v.name = d.g.Op("LayerNormalization", []string{
+			v.name, d.g.Weight(n+".g", Float, Uniform(0.8, 1.2), v.dims[0]),
+			d.g.Weight(n+".b", Float, Uniform(-0.1, 0.1), v.dims[0]),
+		}, Name(n), Int("axis", 1))
 	} else {
-		v.name = d.g.Op("InstanceNormalization", []string{v.name, d.g.Weight(n+".g", Float, Uniform(0.8, 1.2), v.dims[0]),
-			d.g.Weight(n+".b", Float, Uniform(-0.1, 0.1), v.dims[0])}, Name(n))
+		v.name = d.g.Op("InstanceNormalization", []string{
+			v.name, d.g.Weight(n+".g", Float, Uniform(0.8, 1.2), v.dims[0]),
+			d.g.Weight(n+".b", Float, Uniform(-0.1, 0.1), v.dims[0]),
+		}, Name(n))
 	}
 	v.heat, v.squash = 0, 0
 	return v
@@ -236,8 +240,16 @@ func (d *randomDAG) unary(v rv) {
 		squash int
 		heat   float64
 	}{
-		{"Tanh", 0, -0.3}, {"Sigmoid", 1, -1}, {"Relu", 1, v.heat}, {"LeakyRelu", 0, v.heat}, {"Neg", 0, v.heat},
-		{"Abs", 1, v.heat}, {"Softplus", 1, max(v.heat, -0.5)}, {"Erf", 0, -0.3}, {"Identity", 0, v.heat}, {"Elu", 0, v.heat},
+		{"Tanh", 0, -0.3},
+		{"Sigmoid", 1, -1},
+		{"Relu", 1, v.heat},
+		{"LeakyRelu", 0, v.heat},
+		{"Neg", 0, v.heat},
+		{"Abs", 1, v.heat},
+		{"Softplus", 1, max(v.heat, -0.5)},
+		{"Erf", 0, -0.3},
+		{"Identity", 0, v.heat},
+		{"Elu", 0, v.heat},
 	}
 	o := ops[d.n(len(ops))]
 	n := d.name(o.op)
@@ -286,8 +298,10 @@ func (d *randomDAG) concat(v rv) {
 	}
 	dims := slices.Clone(v.dims)
 	dims[0] += w.dims[0]
-	d.put(rv{name: d.g.Op("Concat", []string{v.name, w.name}, Name(d.name("concat")), Int("axis", 1)), dims: dims,
-		heat: max(v.heat, w.heat), squash: max(v.squash, w.squash)})
+	d.put(rv{
+		name: d.g.Op("Concat", []string{v.name, w.name}, Name(d.name("concat")), Int("axis", 1)), dims: dims,
+		heat: max(v.heat, w.heat), squash: max(v.squash, w.squash),
+	})
 }
 
 func (d *randomDAG) split(v rv) {

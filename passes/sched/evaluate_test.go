@@ -105,7 +105,8 @@ func TestRounds(t *testing.T) {
 		 {"name":"end","cost_us":[0,9,9],"inputs":["high","low","more"]}],
 		"values":[{"name":"low","bytes":1},{"name":"high","bytes":5},{"name":"zero","bytes":0},{"name":"more","bytes":2}]}`)
 	plan := &ir.Plan{Submodels: []ir.Submodel{
-		{Processor: 1, Nodes: []ir.NodeID{0}}, {Processor: 0, Nodes: []ir.NodeID{1}}, {Processor: 2, Nodes: []ir.NodeID{2}}, {Processor: 0, Nodes: []ir.NodeID{3}}}}
+		{Processor: 1, Nodes: []ir.NodeID{0}}, {Processor: 0, Nodes: []ir.NodeID{1}}, {Processor: 2, Nodes: []ir.NodeID{2}}, {Processor: 0, Nodes: []ir.NodeID{3}},
+	}}
 	r, err := sched.Evaluate(p, plan)
 	if err != nil {
 		t.Fatal(err)
