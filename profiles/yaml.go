@@ -128,8 +128,15 @@ func invalidText(data []byte) int {
 }
 
 // oneLine is a parser's message as one line, with tabs to be seen.
+// The parser quotes what it does not understand, however long that is; the
+// beginning is enough to find it.
 func oneLine(s string) string {
-	return strings.Join(strings.Fields(strings.ReplaceAll(s, "\t", `\t`)), " ")
+	const most = 300 // characters
+	s = strings.Join(strings.Fields(strings.ReplaceAll(s, "\t", `\t`)), " ")
+	if r := []rune(s); len(r) > most {
+		s = string(r[:most]) + "..."
+	}
+	return s
 }
 
 const quoteStar = "; put a text that starts with * in quotes"
