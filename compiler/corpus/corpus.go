@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/dnnsplit/dnnsplit/backend/runtime"
 	"github.com/dnnsplit/dnnsplit/backend/verify"
 	"github.com/dnnsplit/dnnsplit/compiler"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
@@ -76,7 +77,9 @@ func Split(ctx context.Context, model, devices, work string, t Trial) (*Outcome,
 			out.BestSingle = b.Latency
 		}
 	}
-	out.Report, err = verify.Run(ctx, verify.Options{Bundle: o.Output, Model: model})
+	// The verdict is of the graph as it stands; what an optimiser makes of it is
+	// the business of dnnsplit verify.
+	out.Report, err = verify.Run(ctx, verify.Options{Bundle: o.Output, Model: model, Levels: []runtime.Level{}})
 	return out, err
 }
 
