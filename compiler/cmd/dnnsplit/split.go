@@ -75,7 +75,7 @@ between them. "Do not split" is a possible answer.`,
 		}
 		return usageError{c.CommandPath(), err}
 	})
-	cmd.AddCommand(newInspect(u), newPlace(u), newVerify(u), newExport(u))
+	cmd.AddCommand(newInspect(u), newPlace(u), newVerify(u), newExport(u), newDiff(u))
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	return cmd
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -16,11 +17,14 @@ import (
 // does. Errors, warnings and progress go to stderr, a line each, starting with
 // the program's name. Progress is drawn on a terminal only, and only for what
 // takes over a second; it leaves no trace. --quiet drops everything on stderr
-// but errors.
+// but errors. Colour is for terminals only, and not where NO_COLOR is set
+// (no-color.org); tables are fitted to the terminal's width.
 type ui struct {
 	out, err io.Writer
 	quiet    bool
-	width    int // of the terminal at stderr; 0 if it is none
+	width    int  // of the terminal at stderr; 0 if it is none
+	outWidth int  // of the terminal at stdout; 0 if it is none
+	colour   bool // stdout is a terminal that shows colours
 
 	mu      sync.Mutex
 	started time.Time // first progress of the command
@@ -30,14 +34,46 @@ type ui struct {
 }
 
 func newUI(out, err *os.File) *ui {
-	u := &ui{out: out, err: err}
-	if fd := int(err.Fd()); term.IsTerminal(fd) && os.Getenv("TERM") != "dumb" {
-		u.width = 80
-		if w, _, e := term.GetSize(fd); e == nil && w > 0 {
-			u.width = w
-		}
+	u := &ui{out: out, err: err, outWidth: terminalWidth(out)}
+	dumb := os.Getenv("TERM") == "dumb"
+	if !dumb {
+		u.width = terminalWidth(err)
 	}
+	u.colour = u.outWidth > 0 && !dumb && os.Getenv("NO_COLOR") == "" && showsColours()
 	return u
+}
+
+// terminalWidth is that of the terminal at f, 0 if it is none.
+func terminalWidth(f *os.File) int {
+	fd := int(f.Fd())
+	if !term.IsTerminal(fd) {
+		return 0
+	}
+	if w, _, err := term.GetSize(fd); err == nil && w > 0 {
+		return w
+	}
+	return 80
+}
+
+// showsColours says whether terminals here read escape sequences. Old consoles of
+// Windows print them; the newer ones announce themselves.
+func showsColours() bool {
+	return runtime.GOOS != "windows" || os.Getenv("WT_SESSION") != "" || os.Getenv("TERM") != "" || os.Getenv("ANSICON") != ""
+}
+
+// Styles of text: parameters of the escape sequence Select Graphic Rendition (ECMA-48).
+const (
+	bold  = "1"
+	red   = "31"
+	green = "32"
+)
+
+// styled is text in a style where that can be seen.
+func (u *ui) styled(style, text string) string {
+	if !u.colour || style == "" || text == "" {
+		return text
+	}
+	return "\x1b[" + style + "m" + text + "\x1b[0m"
 }
 
 func (u *ui) printf(format string, args ...any) {
@@ -101,47 +137,6 @@ func (u *ui) endProgress() {
 	if u.drawn {
 		fmt.Fprint(u.err, "\r\x1b[K")
 		u.drawn = false
-	}
-}
-
-func clip(s string, width int) string {
-	r := []rune(s)
-	if len(r) <= width {
-		return s
-	}
-	return string(r[:max(width-1, 0)]) + "…"
-}
-
-// table prints rows in aligned columns, two spaces apart; columns whose cells
-// all look like numbers are aligned to the right.
-func (u *ui) table(header []string, rows [][]string) {
-	width := make([]int, len(header))
-	right := make([]bool, len(header))
-	for c, h := range header {
-		width[c] = len([]rune(h))
-		right[c] = len(rows) > 0
-		for _, r := range rows {
-			width[c] = max(width[c], len([]rune(printable(r[c]))))
-			right[c] = right[c] && (r[c] == "" || r[c] == "-" || strings.ContainsRune("0123456789+-", rune(r[c][0])))
-		}
-	}
-	line := func(cells []string) {
-		var b strings.Builder
-		for c, cell := range cells {
-			cell = printable(cell)
-			pad := strings.Repeat(" ", width[c]-len([]rune(cell)))
-			if right[c] {
-				b.WriteString(pad + cell)
-			} else {
-				b.WriteString(cell + pad)
-			}
-			b.WriteString("  ")
-		}
-		u.printf("%s\n", strings.TrimRight(b.String(), " "))
-	}
-	line(header)
-	for _, r := range rows {
-		line(r)
 	}
 }
 
