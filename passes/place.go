@@ -46,7 +46,6 @@ type job struct {
 	score     partition.Score
 	pool      []*ir.Plan // feasible plans to start a search from, best found by each pass
 	bound     ir.Time
-	proved    bool // best is optimal
 	auto      *ir.Plan
 
 	reportMu sync.Mutex

@@ -19,6 +19,7 @@ type legal struct {
 	layout []int
 	owner  []int32 // by node: sub-model, -1: not yet placed
 	group  []int32 // by group: processor, -1: open
+	barred []bool  // group·processors + processor: the group came to a dead end there
 	subs   []ir.Submodel
 	of     [][]int32 // by processor: its sub-models, in run order
 	reach  []uint64  // by sub-model: those that come after it
@@ -31,7 +32,7 @@ func newLegal(p *ir.Problem) *legal {
 	b := &legal{
 		p: p, layout: sched.Layout(p, sched.MaxSlots), owner: make([]int32, p.Graph.NumNodes()),
 		group: make([]int32, p.Graph.NumGroups()), of: make([][]int32, len(p.Platform.Processors)),
-		bytes: make([]int64, len(p.Platform.Processors)),
+		bytes: make([]int64, len(p.Platform.Processors)), barred: make([]bool, p.Graph.NumGroups()*len(p.Platform.Processors)),
 	}
 	for n := range b.owner {
 		b.owner[n] = -1
@@ -48,10 +49,10 @@ func newLegal(p *ir.Problem) *legal {
 	return b
 }
 
-// add puts a node into the first sub-model of a processor that takes it, a new one last; false if none does.
-// All that a node needs must have been added before.
-func (b *legal) add(n ir.NodeID, q int) bool {
-	if id := b.p.Graph.Group(n); id != ir.NoGroup && b.group[id] >= 0 && b.group[id] != int32(q) {
+// join puts a node into the first sub-model of a processor that takes it, a new one if it has none yet; false if
+// none does. All that a node needs must have been placed before.
+func (b *legal) join(n ir.NodeID, q int) bool {
+	if !b.groupAllows(n, q) {
 		return false
 	}
 	for _, s := range b.of[q] {
@@ -59,6 +60,33 @@ func (b *legal) add(n ir.NodeID, q int) bool {
 			return true
 		}
 	}
+	return len(b.of[q]) == 0 && b.open(n, q)
+}
+
+// add is join, but opens a new sub-model if no other takes the node.
+func (b *legal) add(n ir.NodeID, q int) bool {
+	return b.join(n, q) || len(b.of[q]) > 0 && b.groupAllows(n, q) && b.open(n, q)
+}
+
+// groupAllows says whether a node may go to a processor for all that its group knows.
+func (b *legal) groupAllows(n ir.NodeID, q int) bool {
+	id := b.p.Graph.Group(n)
+	return id == ir.NoGroup || b.group[id] == int32(q) || b.group[id] < 0 && !b.barred[int(id)*len(b.of)+q]
+}
+
+// bar keeps the group of a node, for which there is no place any more, off the processor that it has so far; false
+// if it has none. The caller must begin anew.
+func (b *legal) bar(n ir.NodeID) bool {
+	id := b.p.Graph.Group(n)
+	if id == ir.NoGroup || b.group[id] < 0 {
+		return false
+	}
+	b.barred[int(id)*len(b.of)+int(b.group[id])] = true
+	return true
+}
+
+// open puts a node into a new sub-model, the last of its processor; false if that is not allowed or does not fit.
+func (b *legal) open(n ir.NodeID, q int) bool {
 	if len(b.of[q]) == b.layout[q] || len(b.subs) == sched.MaxSlots {
 		return false
 	}
@@ -66,6 +94,7 @@ func (b *legal) add(n ir.NodeID, q int) bool {
 	b.subs = append(b.subs, ir.Submodel{Processor: ir.ProcID(q)})
 	b.reach = append(b.reach, 0)
 	b.holds = append(b.holds, map[ir.WeightID]bool{})
+	saved := slices.Clone(b.reach)
 	if len(b.of[q]) > 0 {
 		b.link(b.of[q][len(b.of[q])-1], s)
 	}
@@ -73,11 +102,9 @@ func (b *legal) add(n ir.NodeID, q int) bool {
 	if b.try(n, s) {
 		return true
 	}
+	copy(b.reach, saved)
 	b.of[q] = b.of[q][:len(b.of[q])-1]
 	b.subs, b.reach, b.holds = b.subs[:s], b.reach[:s], b.holds[:s]
-	for i := range b.reach {
-		b.reach[i] &^= 1 << s
-	}
 	return false
 }
 

@@ -22,24 +22,24 @@ func HEFT(p *ir.Problem) *ir.Plan {
 	}
 	slices.SortStableFunc(order, func(a, b ir.NodeID) int { return cmp.Compare(rank[b], rank[a]) })
 	for _, n := range order {
-		if !l.place(n, true) {
+		q := l.earliest(n)
+		if q == ir.NoProc {
 			return nil
 		}
+		l.put(n, q)
 	}
 	return l.project()
 }
 
-// Greedy takes the nodes in graph order and puts each on the processor on which
-// it finishes first, behind what is there; projected onto legal sub-models. It
-// is nil if the projection comes to a dead end.
+// Greedy takes the nodes in graph order and puts each into the sub-model in
+// which it finishes first, of those that keep the plan legal, behind what is
+// there. It is nil if it comes to a dead end.
 func Greedy(p *ir.Problem) *ir.Plan {
-	l := newList(p)
-	for n := range ir.NodeID(p.Graph.NumNodes()) {
-		if !l.place(n, false) {
-			return nil
-		}
+	order := make([]ir.NodeID, p.Graph.NumNodes())
+	for n := range order {
+		order[n] = ir.NodeID(n)
 	}
-	return l.project()
+	return build(p, order, (*building).addEarliest)
 }
 
 // list is a schedule of single nodes: a node starts when its values have come,
@@ -51,18 +51,47 @@ type list struct {
 	proc   []ir.ProcID // by node
 	start  []ir.Time
 	end    []ir.Time
-	busy   [][]span  // by processor, in order of time
-	eft    []ir.Time // node·procs + processor: when it would have ended there, MaxTime if unsupported
+	busy   [][]span    // by processor, in order of time
+	group  []ir.ProcID // by GroupID: where its first node was put
 }
 
 type span struct{ start, end ir.Time }
 
 func newList(p *ir.Problem) *list {
 	n, procs := p.Graph.NumNodes(), len(p.Platform.Processors)
-	return &list{
+	l := &list{
 		p: p, procs: procs, routes: ir.NewRoutes(p.Platform), proc: make([]ir.ProcID, n), start: make([]ir.Time, n),
-		end: make([]ir.Time, n), busy: make([][]span, procs), eft: make([]ir.Time, n*procs),
+		end: make([]ir.Time, n), busy: make([][]span, procs), group: make([]ir.ProcID, p.Graph.NumGroups()),
 	}
+	for i := range l.group {
+		l.group[i] = ir.NoProc
+	}
+	return l
+}
+
+// groupCost is what the other nodes of n's group add to n's cost on a processor, as n decides for all of them:
+// ir.Unsupported where one of them cannot run or another has decided otherwise.
+func (l *list) groupCost(n ir.NodeID, q ir.ProcID) ir.Time {
+	id := l.p.Graph.Group(n)
+	if id == ir.NoGroup {
+		return 0
+	}
+	if at := l.group[id]; at == q {
+		return 0
+	} else if at != ir.NoProc {
+		return ir.Unsupported
+	}
+	var sum ir.Time
+	for _, m := range l.p.Graph.Members(id) {
+		c := l.p.Costs.Of(m, q)
+		if c == ir.Unsupported {
+			return ir.Unsupported
+		}
+		if m != n {
+			sum += c
+		}
+	}
+	return sum
 }
 
 // way is the time of a value from one processor to another, MaxTime if none leads there.
@@ -143,107 +172,172 @@ func (l *list) upwardRank() []float64 {
 	return rank
 }
 
-// place schedules a node on the processor on which it finishes first; false if none supports it.
-func (l *list) place(n ir.NodeID, insert bool) bool {
+// ready is when all that a node reads can be in a processor's memory, ir.MaxTime if something cannot come.
+func (l *list) ready(n ir.NodeID, q ir.ProcID) ir.Time {
 	g := l.p.Graph
-	best, from := ir.MaxTime, ir.Time(0)
-	proc := ir.NoProc
+	var ready ir.Time
+	for _, v := range g.Inputs(n) {
+		var t ir.Time
+		if m := g.Producer(v); m == ir.NoNode {
+			t = l.way(v, ir.NoProc, q)
+		} else {
+			t = min(ir.MaxTime, l.end[m]+l.way(v, l.proc[m], q))
+		}
+		ready = max(ready, t)
+	}
+	return ready
+}
+
+// earliest is the processor on which a node finishes first, ir.NoProc if it can run on none.
+func (l *list) earliest(n ir.NodeID) ir.ProcID {
+	best, proc := ir.MaxTime, ir.NoProc
 	for q, cost := range l.p.Costs.Row(n) {
-		at := int(n)*l.procs + q
-		l.eft[at] = ir.MaxTime
-		if cost == ir.Unsupported {
+		more := l.groupCost(n, ir.ProcID(q))
+		if cost == ir.Unsupported || more == ir.Unsupported {
 			continue
 		}
-		var ready ir.Time
-		for _, v := range g.Inputs(n) {
-			var t ir.Time
-			if m := g.Producer(v); m == ir.NoNode {
-				t = l.way(v, ir.NoProc, ir.ProcID(q))
-			} else {
-				t = min(ir.MaxTime, l.end[m]+l.way(v, l.proc[m], ir.ProcID(q)))
+		if ready := l.ready(n, ir.ProcID(q)); ready < ir.MaxTime {
+			if end := l.gap(q, ready, cost) + cost + more; end < best {
+				best, proc = end, ir.ProcID(q)
 			}
-			ready = max(ready, t)
-		}
-		if ready >= ir.MaxTime {
-			continue
-		}
-		start := l.gap(q, ready, cost, insert)
-		l.eft[at] = start + cost
-		if start+cost < best {
-			best, from, proc = start+cost, start, ir.ProcID(q)
 		}
 	}
-	if proc == ir.NoProc {
-		return false
+	return proc
+}
+
+// put schedules a node on a processor that supports it, into the earliest gap there.
+func (l *list) put(n ir.NodeID, q ir.ProcID) {
+	cost := l.p.Costs.Of(n, q)
+	from := l.gap(int(q), l.ready(n, q), cost)
+	l.proc[n], l.start[n], l.end[n] = q, from, from+cost
+	if id := l.p.Graph.Group(n); id != ir.NoGroup {
+		l.group[id] = q
 	}
-	l.proc[n], l.start[n], l.end[n] = proc, from, best
-	row := l.busy[proc]
-	i, _ := slices.BinarySearchFunc(row, from, func(s span, t ir.Time) int { return cmp.Compare(s.start, t) })
-	for i < len(row) && row[i].start == from && row[i].end <= from {
-		i++
+	row := l.busy[q]
+	i := len(row)
+	if i > 0 && row[i-1].start >= from {
+		i, _ = slices.BinarySearchFunc(row, from, func(s span, t ir.Time) int { return cmp.Compare(s.start, t) })
+		for i < len(row) && row[i].start == from && row[i].end <= from {
+			i++
+		}
 	}
-	l.busy[proc] = slices.Insert(row, i, span{from, best})
-	return true
+	l.busy[q] = slices.Insert(row, i, span{from, from + cost})
 }
 
 // gap is the earliest start on a processor for a node that is ready then and takes cost.
-func (l *list) gap(q int, ready, cost ir.Time, insert bool) ir.Time {
+func (l *list) gap(q int, ready, cost ir.Time) ir.Time {
 	row := l.busy[q]
-	if len(row) == 0 {
+	if len(row) == 0 || row[len(row)-1].end <= ready {
 		return ready
 	}
-	if insert {
-		// Gaps before the first span that ends after ready are too early.
-		i, _ := slices.BinarySearchFunc(row, ready, func(s span, t ir.Time) int { return cmp.Compare(s.end, t) })
-		at := ready
-		for ; i < len(row); i++ {
-			if at+cost <= row[i].start {
-				return at
-			}
-			at = max(at, row[i].end)
+	// Gaps before the first span that ends after ready are too early.
+	i, _ := slices.BinarySearchFunc(row, ready, func(s span, t ir.Time) int { return cmp.Compare(s.end, t) })
+	at := ready
+	for ; i < len(row); i++ {
+		if at+cost <= row[i].start {
+			return at
 		}
-		return at
+		at = max(at, row[i].end)
 	}
-	return max(ready, row[len(row)-1].end)
+	return at
 }
 
 // project puts the nodes, in order of start, into sub-models: the first of its processor that keeps the
-// sub-models acyclic and the memory held, else the same on the processor where it would have finished next.
+// sub-models acyclic and the memory held, else the legal one in which the node finishes first, the nodes before
+// it being where they have been put.
 func (l *list) project() *ir.Plan {
-	g := l.p.Graph
-	order := make([]ir.NodeID, g.NumNodes())
+	order := make([]ir.NodeID, l.p.Graph.NumNodes())
 	for n := range order {
 		order[n] = ir.NodeID(n)
 	}
 	slices.SortStableFunc(order, func(a, b ir.NodeID) int { return cmp.Compare(l.start[a], l.start[b]) })
-	b := newLegal(l.p)
-	procs := make([]int, l.procs)
-	for _, n := range order {
-		row := l.eft[int(n)*l.procs : (int(n)+1)*l.procs]
-		for q := range procs {
-			procs[q] = q
+	return build(l.p, order, func(b *building, n ir.NodeID) bool {
+		return b.addTo(n, l.proc[n]) || b.addEarliest(n)
+	})
+}
+
+// How often build begins anew: at most mostAttempts times, and fewer times where there are many nodes.
+const (
+	mostAttempts = 128
+	attemptNodes = 40_000
+)
+
+// build adds nodes in order, which is topological. The first node of a group decides for all of it; where that
+// turns out to be a dead end, all begins anew with the group kept off that processor.
+func build(p *ir.Problem, order []ir.NodeID, add func(*building, ir.NodeID) bool) *ir.Plan {
+	b := newBuilding(p)
+	for range 1 + min(mostAttempts, attemptNodes/(len(order)+1)) {
+		stuck := slices.IndexFunc(order, func(n ir.NodeID) bool { return !add(b, n) })
+		if stuck < 0 {
+			return b.plan()
 		}
-		slices.SortStableFunc(procs, func(a, b int) int {
-			if (a == int(l.proc[n])) != (b == int(l.proc[n])) {
-				if a == int(l.proc[n]) {
-					return -1
-				}
-				return 1
-			}
-			return cmp.Compare(row[a], row[b])
-		})
-		done := false
-		for _, q := range procs {
-			if row[q] < ir.MaxTime && b.add(n, q) {
-				done = true
-				break
-			}
-		}
-		if !done {
+		if !b.bar(order[stuck]) {
 			return nil
 		}
+		barred := b.barred
+		b = newBuilding(p)
+		b.barred = barred
 	}
-	return b.plan()
+	return nil
+}
+
+// building is a legal plan that grows node by node, with the time at which each node ends: a processor takes its
+// nodes in the order in which they come.
+type building struct {
+	*legal
+	l    *list
+	free []ir.Time // by processor: end of the last node there
+	ends []option
+}
+
+type option struct {
+	end  ir.Time // of the node
+	last ir.Time // of all that the node decides for
+	proc ir.ProcID
+}
+
+func newBuilding(p *ir.Problem) *building {
+	return &building{legal: newLegal(p), l: newList(p), free: make([]ir.Time, len(p.Platform.Processors))}
+}
+
+// addTo puts a node into the first sub-model of a processor that takes it; false if none does.
+func (b *building) addTo(n ir.NodeID, q ir.ProcID) bool {
+	ready := b.l.ready(n, q)
+	if ready == ir.MaxTime || !b.join(n, int(q)) {
+		return false
+	}
+	b.record(n, option{end: max(ready, b.free[q]) + b.p.Costs.Of(n, q), proc: q})
+	return true
+}
+
+func (b *building) record(n ir.NodeID, o option) {
+	b.l.proc[n], b.l.end[n], b.free[o.proc] = o.proc, o.end, o.end
+	if id := b.p.Graph.Group(n); id != ir.NoGroup {
+		b.l.group[id] = o.proc
+	}
+}
+
+// addEarliest puts a node where it finishes first, of the sub-models that take it; false if none does.
+func (b *building) addEarliest(n ir.NodeID) bool {
+	b.ends = b.ends[:0]
+	for q, cost := range b.p.Costs.Row(n) {
+		more := b.l.groupCost(n, ir.ProcID(q))
+		if cost == ir.Unsupported || more == ir.Unsupported {
+			continue
+		}
+		if ready := b.l.ready(n, ir.ProcID(q)); ready < ir.MaxTime {
+			end := max(ready, b.free[q]) + cost
+			b.ends = append(b.ends, option{end, end + more, ir.ProcID(q)})
+		}
+	}
+	slices.SortStableFunc(b.ends, func(x, y option) int { return cmp.Compare(x.last, y.last) })
+	for _, o := range b.ends {
+		if b.add(n, int(o.proc)) {
+			b.record(n, o)
+			return true
+		}
+	}
+	return false
 }
 
 // Rated returns a baseline's plan with its numbers, nil if it breaks a rule.
