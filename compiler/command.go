@@ -47,6 +47,9 @@ func (o *Options) command() string {
 	if o.Reuse != "" {
 		add("reuse", filepath.Base(o.Reuse))
 	}
+	if len(o.Place) > 0 {
+		add("placement", filepath.Base(o.PlacementFile))
+	}
 	if o.KeepFunctions {
 		add("inline", "never")
 	}

@@ -93,6 +93,11 @@ func lower(ctx context.Context, o Options) (r *Result, err error) {
 		return nil, err
 	}
 	r = &Result{Options: o, Fleet: fleet, Analysis: a, Lowered: l, Notes: l.Notes}
+	if len(o.Place) > 0 {
+		if err := r.pinPlaced(); err != nil {
+			return nil, err
+		}
+	}
 	if o.Reuse != "" {
 		if err := r.reuse(); err != nil {
 			return nil, err

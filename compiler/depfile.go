@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/dnnsplit/dnnsplit/backend"
 )
 
 // WriteDepfile writes a rule for Make and Ninja: the manifest depends on every
@@ -11,7 +13,14 @@ import (
 func (r *Result) WriteDepfile(path string) error {
 	files := append(r.Analysis.Model.Files(), r.Fleet.Files()...)
 	if r.Options.Reuse != "" {
-		files = append(files, r.Options.Reuse)
+		reuse := r.Options.Reuse
+		if st, err := os.Stat(reuse); err == nil && st.IsDir() {
+			reuse = filepath.Join(reuse, backend.ManifestFile)
+		}
+		files = append(files, reuse)
+	}
+	if r.Options.PlacementFile != "" {
+		files = append(files, r.Options.PlacementFile)
 	}
 	var b strings.Builder
 	b.WriteString(depName(filepath.Join(r.Options.Output, "manifest.json")) + ":")

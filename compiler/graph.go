@@ -74,3 +74,9 @@ func fileError(path string, err error) error {
 	}
 	return &diag.Error{File: path, Err: err}
 }
+
+// fileExists says whether there is something at a path.
+func fileExists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

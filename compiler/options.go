@@ -29,6 +29,11 @@ type Options struct {
 	Forbids []Rule   // nodes that must not run on a processor
 	Same    []string // patterns; the nodes that match one share a processor
 	Reuse   string   // manifest of an earlier bundle whose placement is kept
+	Place   []Placed // nodes, by their exact names, that must run on a processor
+
+	// PlacementFile is the placement file that some of these options come from, for
+	// errors and depfiles; "" if there is none. See Placement.Apply.
+	PlacementFile string
 
 	// What a file may cost to read; 0: the defaults of the reader, which take any
 	// real model. They guard against files made to exhaust the machine.
@@ -112,12 +117,26 @@ func (o *Options) recorded() (json.RawMessage, error) {
 		Forbids   []rule             `json:"forbid,omitempty"`
 		Same      []string           `json:"same,omitempty"`
 		Reuse     bool               `json:"reuse,omitempty"`
+		Place     map[string]int     `json:"place,omitempty"`
 		TimeLimit string             `json:"time_limit,omitempty"`
 		Weights   string             `json:"weights,omitempty"`
 	}{
 		o.Objective.String(), submodels, o.Seed, o.Dims, o.Inputs, inlineText(o.KeepFunctions), o.Source, o.Sink,
-		rules(o.Pins), rules(o.Forbids), o.Same, o.Reuse != "", limitText(o.TimeLimit), weightsText(o.Weights),
+		rules(o.Pins), rules(o.Forbids), o.Same, o.Reuse != "", placedCounts(o.Place), limitText(o.TimeLimit), weightsText(o.Weights),
 	})
+}
+
+// placedCounts is how many nodes a placement file puts on each processor; which
+// ones the sub-models show.
+func placedCounts(list []Placed) map[string]int {
+	var n map[string]int
+	for _, e := range list {
+		if n == nil {
+			n = map[string]int{}
+		}
+		n[e.Processor] += len(e.Nodes)
+	}
+	return n
 }
 
 func limitText(d time.Duration) string {

@@ -76,16 +76,9 @@ func (f *submodelsFlag) String() string {
 }
 
 func (f *submodelsFlag) Set(text string) error {
-	if text == "auto" {
-		*f = compiler.Auto
-		return nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 {
-		return fmt.Errorf("want a number of sub-models per processor, or auto")
-	}
-	if n == 0 {
-		n = compiler.Auto
+	n, err := compiler.ParseSubmodels(text)
+	if err != nil {
+		return err
 	}
 	*f = submodelsFlag(n)
 	return nil

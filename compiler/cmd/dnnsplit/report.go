@@ -78,7 +78,7 @@ func printPlacement(u *ui, problem *ir.Problem, p *ir.Placement) {
 		t := name(p.Single[best])
 		u.printf("one alone   %s on %s: the split is %.2f times as fast\n", t, problem.Platform.Processors[best].Name, ratio(t, plan.Value()))
 	} else {
-		u.printf("one alone   no single processor can hold the model\n")
+		u.printf("one alone   no single processor can run the whole model\n")
 	}
 	for _, b := range p.Baselines {
 		if b.Feasible {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"time"
@@ -29,6 +30,7 @@ between them. "Do not split" is a possible answer.`,
   dnnsplit model.onnx --devices profiles/ --dry-run --submodels auto
   dnnsplit model.onnx --devices profiles/ --pin '^head/=edge-server.gpu'
   dnnsplit model.onnx --devices profiles/ --explain conv1
+  dnnsplit model.onnx --devices profiles/ --placement placement.yaml
   dnnsplit verify model.split`,
 		Args:          usage(oneFile("an ONNX model")),
 		SilenceErrors: true,
@@ -40,6 +42,9 @@ between them. "Do not split" is a possible answer.`,
 			var err error
 			if o.Weights, err = backend.ParseWeights(f.weights.value); err != nil {
 				return usageError{cmd.CommandPath(), err}
+			}
+			if err := f.applyPlacement(cmd, &o); err != nil {
+				return err
 			}
 			return split(cmd, u, o, &f)
 		},
@@ -60,6 +65,8 @@ between them. "Do not split" is a possible answer.`,
 	fl.Var(&f.forbids, "forbid", "do not run the nodes whose name matches on this processor; repeatable")
 	fl.StringArrayVar(&o.Same, "same", nil, "keep the nodes whose name matches this `REGEX` on one processor; repeatable")
 	fl.StringVar(&o.Reuse, "reuse", "", "keep the placement of an earlier bundle, given by its `MANIFEST`")
+	fl.StringVar(&f.placement, "placement", "", "read pin, forbid, same, reuse, objective and more from a placement `FILE` (YAML); flags come before it")
+	fl.StringVar(&f.savePlacement, "save-placement", "", "write the placement found, node by node, to `FILE` for --placement")
 	fl.StringVar(&o.Source, "source", "", "`DEVICE` where inputs appear (default: as fleet.yaml says)")
 	fl.StringVar(&o.Sink, "sink", "", "`DEVICE` where outputs must arrive (default: as fleet.yaml says)")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "report only, write nothing")
@@ -75,7 +82,7 @@ between them. "Do not split" is a possible answer.`,
 		}
 		return usageError{c.CommandPath(), err}
 	})
-	cmd.AddCommand(newInspect(u), newPlace(u), newVerify(u), newExport(u), newDiff(u))
+	cmd.AddCommand(newInspect(u), newPlace(u), newVerify(u), newExport(u), newDiff(u), newImport(u))
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	return cmd
 }
@@ -108,6 +115,8 @@ type splitFlags struct {
 	dryRun    bool
 	explain   string
 	depfile   string
+
+	placement, savePlacement string
 
 	maxDepth, maxNodes int
 	maxStructure       int64 // MiB
@@ -146,6 +155,19 @@ func (f *splitFlags) apply(u *ui, o *compiler.Options) {
 	o.Progress = u.progress
 }
 
+// applyPlacement reads --placement; what the command line says stays.
+func (f *splitFlags) applyPlacement(cmd *cobra.Command, o *compiler.Options) error {
+	if f.placement == "" {
+		return nil
+	}
+	p, err := compiler.ReadPlacement(f.placement)
+	if err != nil {
+		return err
+	}
+	p.Apply(o, cmd.Flags().Changed)
+	return nil
+}
+
 func split(cmd *cobra.Command, u *ui, o compiler.Options, f *splitFlags) error {
 	if o.Devices == "" {
 		return usageError{cmd.CommandPath(), errors.New("--devices is missing: name the folder of device profiles")}
@@ -170,6 +192,14 @@ func split(cmd *cobra.Command, u *ui, o compiler.Options, f *splitFlags) error {
 		if err := r.Write(ctx); err != nil {
 			return err
 		}
+	}
+	if f.savePlacement != "" {
+		text := compiler.PlacementOf(r.Bundle.Manifest).Encode("where the nodes of " + r.Bundle.Manifest.Model.File + " are, for dnnsplit --placement")
+		if err := writeWhole(f.savePlacement, func(w *bufio.Writer) error { _, err := w.Write(text); return err }); err != nil {
+			return err
+		}
+	}
+	if !f.dryRun {
 		if f.depfile != "" {
 			if err := r.WriteDepfile(f.depfile); err != nil {
 				return err
