@@ -185,4 +185,3 @@ func writeNew(u *ui, dir string, names []string, files map[string][]byte) error 
 	u.printf("wrote %s to %s\n", count(len(names), "file", "files"), dir)
 	return nil
 }
-
