@@ -146,6 +146,7 @@ func (d *description) manifest(o Options) *Manifest {
 		m.Options = json.RawMessage("{}")
 	}
 	d.hardware(m)
+	m.Links = d.links()
 	for i, s := range d.order {
 		m.Submodels = append(m.Submodels, d.submodel(i, s))
 	}
@@ -209,6 +210,22 @@ func (d *description) hardware(m *Manifest) {
 	for i, dev := range pf.Devices {
 		m.Devices = append(m.Devices, Device{Name: dev.Name, MemoryBytes: used[i], MemoryLimitBytes: limit(dev.MemoryBytes)})
 	}
+}
+
+// links lists the links that the schedule uses, in the platform's order.
+func (d *description) links() []Link {
+	pf := d.c.l.Problem.Platform
+	used := make([]bool, len(pf.Links))
+	for _, h := range d.p.Schedule.Hops {
+		used[h.Link] = true
+	}
+	var out []Link
+	for i, l := range pf.Links {
+		if used[i] {
+			out = append(out, Link{pf.Devices[l.From].Name, pf.Devices[l.To].Name, l.Latency.Us(), l.BytesPerUs, l.Medium})
+		}
+	}
+	return out
 }
 
 func (d *description) submodel(i, plan int) Submodel {

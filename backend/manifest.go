@@ -30,7 +30,8 @@ type Manifest struct {
 	Options    json.RawMessage `json:"options"` // what the split was asked for; an object
 	Devices    []Device        `json:"devices"`
 	Processors []Processor     `json:"processors"`
-	Submodels  []Submodel      `json:"submodels"` // in a valid execution order
+	Links      []Link          `json:"links,omitempty"` // that transfers use
+	Submodels  []Submodel      `json:"submodels"`       // in a valid execution order
 	Edges      []Edge          `json:"edges"`
 	Inputs     []Input         `json:"inputs"`  // the model's, in its order, without stored ones
 	Outputs    []Output        `json:"outputs"` // the model's, in its order
@@ -117,6 +118,16 @@ type Processor struct {
 	MemoryBytes      int64    `json:"memory_bytes"`
 	MemoryLimitBytes *int64   `json:"memory_limit_bytes"` // null: no limit of its own
 	BusyUs           float64  `json:"busy_us"`
+}
+
+// Link is a directed link between two devices. A transfer occupies it, or the
+// medium that it shares, for bytes/bytes_per_us and arrives latency_us after that.
+type Link struct {
+	From       string  `json:"from"`
+	To         string  `json:"to"`
+	LatencyUs  float64 `json:"latency_us"`
+	BytesPerUs float64 `json:"bytes_per_us"`
+	Medium     string  `json:"medium,omitempty"`
 }
 
 // Submodel is one emitted model. Its file holds Nodes + Replicas + Constants nodes.
@@ -320,6 +331,9 @@ func (m *Manifest) Encode() ([]byte, error) {
 	w.value("options", m.Options)
 	w.list("devices", entries(m.Devices))
 	w.list("processors", entries(m.Processors))
+	if len(m.Links) > 0 {
+		w.list("links", entries(m.Links))
+	}
 	w.list("submodels", entries(m.Submodels))
 	w.list("edges", entries(m.Edges))
 	w.list("inputs", entries(m.Inputs))

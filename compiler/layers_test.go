@@ -13,7 +13,7 @@ const module = "github.com/dnnsplit/dnnsplit/"
 // layers lists the packages by layer: a package imports only packages of lower
 // layers, and of its own layer only what stands before it in the list.
 var layers = [][]string{
-	{"frontend/onnxpb", "compiler/diag"},
+	{"frontend/onnxpb", "compiler/diag", "compiler/robust"},
 	{"compiler/ir", "frontend/onnxfile"},
 	{
 		"profiles",
@@ -21,7 +21,7 @@ var layers = [][]string{
 		"passes/sched", "passes/bound", "passes/partition", "passes/assign", "passes",
 	},
 	{"frontend", "backend", "backend/report", "backend/export", "backend/runtime"},
-	{"compiler", "backend/verify", "profiles/measure"},
+	{"compiler", "backend/verify", "backend/bench", "profiles/measure"},
 	{"compiler/cmd/dnnsplit"},
 }
 

@@ -6,5 +6,8 @@
 // (OpenORT), and a pure-Go engine for plain convolutional networks (OpenGo).
 //
 // Values are plain Go data, copied in and out, so that nothing of an engine
-// outlives a call and tests can compare them byte by byte.
+// outlives a call and tests can compare them byte by byte. Where copies would
+// spoil a measurement, Held values stay in the engine and a Call is a run made
+// ready once. Bind keeps a thread, and the threads that an engine starts from it,
+// on given cores.
 package runtime

@@ -17,6 +17,8 @@ type Engine interface {
 	// Check says in one sentence why the engine cannot run m; nil if nothing is
 	// known against it. It is cheap beside Load and may read the file.
 	Check(m Model) error
+	// Hold copies v into the engine's memory. Release it when done with it.
+	Hold(v *Value) (Held, error)
 }
 
 // Session is a loaded model. Run and Time may be called from several goroutines at once.
@@ -32,6 +34,9 @@ type Session interface {
 	// Time runs the model warmUp+runs times on one feed and returns how long each
 	// of the last runs calls took, without the copying of inputs and outputs.
 	Time(ctx context.Context, feed map[string]*Value, warmUp, runs int) ([]time.Duration, error)
+	// Prepare makes the session ready for many runs, which end soon after ctx is
+	// done. Close the call before the session.
+	Prepare(ctx context.Context) (Call, error)
 	// Close frees the model. It waits for runs under way; it may be called twice.
 	// The engines here always return nil.
 	Close() error
