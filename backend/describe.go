@@ -249,10 +249,10 @@ func (d *description) submodel(i, plan int) Submodel {
 		s.PeakActivationBytes = d.p.Schedule.PeakOf[plan]
 	}
 	for _, n := range sub.Nodes {
-		s.NodeNames = append(s.NodeNames, c.l.Problem.Graph.NodeName(n))
+		s.NodeNames = append(s.NodeNames, c.l.NamesOf(n)...)
 	}
 	for _, n := range sub.Replicas {
-		s.ReplicaNames = append(s.ReplicaNames, c.l.Problem.Graph.NodeName(n))
+		s.ReplicaNames = append(s.ReplicaNames, c.l.NamesOf(n)...)
 	}
 	return s
 }

@@ -147,8 +147,8 @@ type Submodel struct {
 	WeightBytes         int64    `json:"weight_bytes"`
 	PeakActivationBytes int64    `json:"peak_activation_bytes"`
 	Predicted           Span     `json:"predicted"`
-	NodeNames           []string `json:"node_names"`    // of the execution graph, that it owns
-	ReplicaNames        []string `json:"replica_names"` // of the execution graph
+	NodeNames           []string `json:"node_names"`    // of the model's nodes that it owns
+	ReplicaNames        []string `json:"replica_names"` // of those that it holds a copy of
 }
 
 // Span is a stretch of the predicted schedule.

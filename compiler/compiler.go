@@ -170,7 +170,7 @@ func loadFleet(o *Options) (*profiles.Fleet, error) {
 }
 
 func (o *Options) lowerOptions(fleet *profiles.Fleet) (frontend.LowerOptions, error) {
-	lo := frontend.LowerOptions{Submodels: o.submodels()}
+	lo := frontend.LowerOptions{Submodels: o.submodels(), Group: passes.Groups}
 	rules := func(flag string, in []Rule) ([]frontend.Rule, error) {
 		var out []frontend.Rule
 		for _, r := range in {

@@ -33,19 +33,21 @@ func (r *Result) reuse() error {
 	for p, proc := range problem.Platform.Processors {
 		procs[proc.Name] = ir.ProcID(p)
 	}
-	kept, lost := 0, 0
+	kept, lost, total := 0, 0, 0 // nodes of the model
 	for i := range problem.Graph.NumNodes() {
 		n := ir.NodeID(i)
-		to, ok := placed[problem.Graph.NodeName(n)]
+		names := r.Lowered.NamesOf(n)
+		total += len(names)
+		to, ok := placedTogether(placed, names)
 		if !ok {
 			continue
 		}
 		p, ok := procs[to]
 		if !ok || problem.Costs.Of(n, p) == ir.Unsupported {
-			lost++
+			lost += len(names)
 			continue
 		}
-		kept++
+		kept += len(names)
 		for q := range problem.Platform.Processors {
 			if ir.ProcID(q) != p {
 				problem.Costs.Set(n, ir.ProcID(q), ir.Unsupported)
@@ -55,10 +57,26 @@ func (r *Result) reuse() error {
 	if kept == 0 {
 		return &diag.Error{File: r.Options.Reuse, Msg: fmt.Sprintf("none of its nodes can stay where it was: it is the bundle of another model than %s, or of another fleet", r.Options.Model)}
 	}
-	note := fmt.Sprintf("the placement of %s is kept for %d of %d nodes", r.Options.Reuse, kept, problem.Graph.NumNodes())
+	note := fmt.Sprintf("the placement of %s is kept for %d of %d nodes", r.Options.Reuse, kept, total)
 	if lost > 0 {
 		note += fmt.Sprintf("; %d more had a processor that is gone or does not support them", lost)
 	}
 	r.Notes = append(r.Notes, note)
 	return nil
+}
+
+// placedTogether is the processor that all nodes of a unit had. Nodes that are
+// new do not count, so that a group may gain one.
+func placedTogether(placed map[string]string, names []string) (string, bool) {
+	at := ""
+	for _, n := range names {
+		to, ok := placed[n]
+		if ok && at != "" && to != at {
+			return "", false
+		}
+		if ok {
+			at = to
+		}
+	}
+	return at, at != ""
 }

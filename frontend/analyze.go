@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
@@ -32,6 +33,10 @@ type Analysis struct {
 	s     *structure
 	roles []role
 	count *work.Counter
+
+	at      []int32         // by index in the model's node list: the index into Nodes, -1 where it does not run
+	readers map[string]int  // by value: how many nodes that run read it
+	outputs map[string]bool // of the graph
 }
 
 // Options steer an analysis.
@@ -100,6 +105,11 @@ func analyze(ctx context.Context, m *onnxfile.Model, o shape.Options) (*Analysis
 		return nil, err
 	}
 	a := &Analysis{File: m.Path, Model: m, Shapes: shapes, s: s, roles: s.classify(), count: work.NewCounter()}
+	a.at = slices.Repeat([]int32{-1}, len(s.graph.GetNode()))
+	a.readers, a.outputs = map[string]int{}, map[string]bool{}
+	for _, v := range s.outputs {
+		a.outputs[v] = true
+	}
 	var deadNodes []string
 	name := newNamer()
 	for _, i := range s.order {
@@ -126,6 +136,10 @@ func analyze(ctx context.Context, m *onnxfile.Model, o shape.Options) (*Analysis
 		info.Op = info.Type
 		if info.Domain != "" {
 			info.Op = info.Domain + "::" + info.Type
+		}
+		a.at[i] = int32(len(a.Nodes))
+		for _, v := range s.reads[i] {
+			a.readers[v]++
 		}
 		a.Nodes = append(a.Nodes, info)
 	}

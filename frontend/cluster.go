@@ -54,6 +54,7 @@ func (lw *lowering) cluster() {
 	}
 	c.uniteHidden()
 	lw.unitOf = make([]int32, len(lw.a.Nodes))
+	lw.kinds = make([]string, len(lw.a.Nodes))
 	if !c.merged {
 		lw.units = make([][]int32, len(lw.a.Nodes))
 		for i := range lw.units {
@@ -64,6 +65,43 @@ func (lw *lowering) cluster() {
 	}
 	c.closeConvex()
 	c.number()
+}
+
+// fuse merges the units of each fusion, given by the nodes of the graph that was
+// built last, which are the units; it says whether there was one.
+func (lw *lowering) fuse(fusions []ir.Fusion) bool {
+	if len(fusions) == 0 {
+		return false
+	}
+	c := &clusters{lw: lw, parent: make([]int32, len(lw.a.Nodes)), merged: true}
+	for _, unit := range lw.units {
+		for _, k := range unit {
+			c.parent[k] = unit[0]
+		}
+	}
+	kindOf := make(map[int32]string, len(fusions)) // by a node of the unit
+	for _, f := range fusions {
+		for _, n := range f.Nodes {
+			c.union(lw.units[f.Nodes[0]][0], lw.units[n][0])
+		}
+		kindOf[c.find(lw.units[f.Nodes[0]][0])] = f.Kind
+	}
+	lw.units = nil
+	c.number()
+	lw.kinds = make([]string, len(lw.units))
+	for u, unit := range lw.units {
+		lw.kinds[u] = kindOf[unit[0]]
+	}
+	return true
+}
+
+// kind is what the graph calls the operator of a unit: of one node its own, of
+// several the kind of their fusion or all of their operators.
+func (lw *lowering) kind(u int32) string {
+	if lw.kinds[u] != "" {
+		return lw.kinds[u]
+	}
+	return lw.a.unitKind(lw.units[u])
 }
 
 // clusters is a union-find over the placed nodes; the root of a cluster is its
@@ -142,7 +180,7 @@ func (c *clusters) closeConvex() {
 }
 
 // number turns clusters into units in a topological order, each as early as its
-// first node allows.
+// first node allows; c.parent of a root is the root itself.
 func (c *clusters) number() {
 	members := make([][]int32, len(c.parent)) // by root
 	for k := range c.parent {

@@ -18,6 +18,9 @@ type LowerOptions struct {
 	Pins      []Rule // nodes that match run on the processor only
 	Forbids   []Rule // nodes that match do not run on the processor
 	Same      []*regexp.Regexp
+	// Group finds the sets of nodes that runtimes fuse, disjoint and acyclic
+	// together; each becomes one node of the graph. nil: none.
+	Group func(*ir.Graph) []ir.Fusion
 }
 
 // Rule binds the nodes whose name matches to a processor.
@@ -28,11 +31,18 @@ type Rule struct {
 
 // Lower makes the placement problem of an analysed model on a fleet.
 func (a *Analysis) Lower(ctx context.Context, fleet *profiles.Fleet, o LowerOptions) (*ir.Lowered, error) {
-	lw := &lowering{a: a, weights: map[string]ir.WeightID{}}
+	lw := &lowering{a: a}
 	lw.connect()
 	lw.cluster()
 	if err := lw.build(o); err != nil {
 		return nil, err
+	}
+	if o.Group != nil {
+		if lw.fuse(o.Group(lw.lowered.Problem.Graph)) {
+			if err := lw.build(o); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -58,6 +68,7 @@ type lowering struct {
 	maker   map[string]int32   // value → placed node that makes it
 	units   [][]int32          // nodes that are one node of the graph: indices into a.Nodes, ascending
 	unitOf  []int32            // by index into a.Nodes: its unit
+	kinds   []string           // by unit: the kind of fused ones, else ""
 
 	b       *ir.Builder
 	weights map[string]ir.WeightID // by the key of what is stored
@@ -70,7 +81,7 @@ type lowering struct {
 func (lw *lowering) build(o LowerOptions) error {
 	a, s := lw.a, lw.a.s
 	lw.b = ir.NewBuilder(s.graph.GetName())
-	lw.values = map[string]ir.ValueID{}
+	lw.values, lw.weights = map[string]ir.ValueID{}, map[string]ir.WeightID{}
 	l := &ir.Lowered{}
 	lw.lowered = l
 	if err := lw.matchSame(o.Same); err != nil {
@@ -100,8 +111,10 @@ func (lw *lowering) build(o LowerOptions) error {
 	}
 	pure := &purity{s: s, functions: map[functionKey]bool{}}
 	for u, unit := range lw.units {
-		first := &a.Nodes[unit[0]]
-		n := ir.Node{Name: first.Name, Op: first.Op, Replicable: true}
+		n := ir.Node{Name: a.Nodes[unit[0]].Name, Op: lw.kind(int32(u)), Replicable: true}
+		if lw.kinds[u] != "" {
+			n.Name = a.Nodes[a.lead(unit)].Name
+		}
 		var members []int32
 		for _, k := range unit {
 			info := &a.Nodes[k]
@@ -130,8 +143,14 @@ func (lw *lowering) build(o LowerOptions) error {
 			}
 		}
 		slices.Sort(members)
+		names := make([]string, len(members))
+		for i, index := range members {
+			names[i] = a.Nodes[a.at[index]].Name
+		}
+		l.MemberNames = append(l.MemberNames, names)
 		lw.b.Node(n)
 		l.Members = append(l.Members, members)
+		l.Fused = append(l.Fused, lw.kinds[u] != "")
 	}
 	lw.carryConstants(isOutput)
 	g, err := lw.b.Build()
@@ -182,6 +201,8 @@ func (lw *lowering) carryConstants(isOutput map[string]bool) {
 	if len(n.Outputs) > 0 {
 		lw.b.Node(n)
 		lw.lowered.Members = append(lw.lowered.Members, nil)
+		lw.lowered.MemberNames = append(lw.lowered.MemberNames, nil)
+		lw.lowered.Fused = append(lw.lowered.Fused, false)
 		lw.lowered.Notes = append(lw.lowered.Notes, plural(len(n.Outputs), "graph output depends", "graph outputs depend")+" on stored values only; one sub-model carries them")
 	}
 }

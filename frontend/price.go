@@ -16,8 +16,7 @@ func (n *NodeInfo) ProfileOp() profiles.Op {
 	}
 }
 
-// price fills the cost table: a unit costs what its nodes cost, and rests on the
-// weakest of their sources. Pins and prohibitions make a unit unsupported.
+// price fills the cost table. Pins and prohibitions make a unit unsupported.
 func (lw *lowering) price(fleet *profiles.Fleet, o LowerOptions) error {
 	l := lw.lowered
 	procs := len(fleet.Platform.Processors)
@@ -30,22 +29,21 @@ func (lw *lowering) price(fleet *profiles.Fleet, o LowerOptions) error {
 		if u < len(lw.units) {
 			members = lw.units[u]
 		}
+		var op profiles.Op // a node without members only carries constants and costs nothing
+		if len(members) > 0 {
+			op = lw.a.unitOp(members, l.Problem.Graph.Op(id), l.Fused[u])
+		}
 		supported := false
 		for p := range procs {
 			proc := ir.ProcID(p)
-			total, source, ok := ir.Time(0), ir.Measured, true
-			for _, k := range members {
-				t, from := fleet.Cost(proc, lw.a.Nodes[k].ProfileOp())
-				if t == ir.Unsupported {
-					ok = false
-					break
-				}
-				if total += t; total >= ir.MaxTime {
-					return &diag.Error{File: lw.a.File, Node: lw.a.Nodes[k].Name, Msg: "its predicted time overflows: check its shapes (--shape binds symbolic ones) and the units of the profiles"}
-				}
-				source = min(source, from)
+			total, source := ir.Time(0), ir.Measured
+			if len(members) > 0 {
+				total, source = fleet.Cost(proc, op)
 			}
-			if ok {
+			if total >= ir.MaxTime {
+				return &diag.Error{File: lw.a.File, Node: l.Problem.Graph.NodeName(id), Msg: "its predicted time overflows: check its shapes (--shape binds symbolic ones) and the units of the profiles"}
+			}
+			if total != ir.Unsupported {
 				supported = true
 				l.Problem.Costs.Set(id, proc, total)
 				l.Sources[u*procs+p] = source

@@ -14,6 +14,12 @@ type Op struct {
 	Elem      ir.ElemType
 	FLOPs     int64 // arithmetic operations, a multiplication and an addition are two; negative counts as 0
 	Bytes     int64 // read and written: inputs, weights, outputs; negative counts as 0
+
+	// Members are the operations of a group, in order; nil for a single one. Type is
+	// then the kind of the group, and Bytes leaves out what stays inside it.
+	Members []Op
+	// Fused says that the members run as one kernel.
+	Fused bool
 }
 
 // Cost is the time of op on processor p and what it rests on, in this order:
@@ -25,12 +31,17 @@ type Op struct {
 //     element type, unless the op is far larger than what was measured;
 //   - the roofline max(FLOPs/peak, bytes/bandwidth) plus the overhead of an op.
 //
+// A group is looked up in the same order. Without measurement or fit of its own,
+// it costs what its members cost if the one with the most work is measured or
+// fitted, or if they are not fused; else the roofline of the whole with the
+// overhead of one op. What is a sum of its members is at best fitted.
+//
 // It is whole picoseconds, at most ir.MaxMicros. PeakFor says which peak counts.
 func (f *Fleet) Cost(p ir.ProcID, op Op) (ir.Time, ir.CostSource) {
 	proc := &f.Processors[p]
 	op.Domain = canonicalDomain(op.Domain)
 	op.FLOPs, op.Bytes = max(op.FLOPs, 0), max(op.Bytes, 0)
-	if !proc.supports(op.Domain, op.Type) {
+	if !f.runs(p, &op) {
 		return ir.Unsupported, ir.Roofline
 	}
 	table := proc.costs
@@ -44,10 +55,48 @@ func (f *Fleet) Cost(p ir.ProcID, op Op) (ir.Time, ir.CostSource) {
 	if fit, ok := table.fit(op.Domain, op.Type, op.Elem); ok && fit.covers(op.FLOPs, op.Bytes) {
 		return atMost(fit.Predict(op.FLOPs, op.Bytes) * table.scale), ir.Fitted
 	}
+	if len(op.Members) > 0 {
+		t, source, lead := f.sum(p, op.Members)
+		if t != ir.Unsupported && (lead != ir.Roofline || !op.Fused) {
+			return t, min(source, ir.Fitted)
+		}
+	}
 	compute := float64(op.FLOPs) / peak
 	movement := float64(op.Bytes) / proc.MemoryBytesPerSecond
 	t := atMost(max(compute, movement)*1e6) + proc.OpOverhead
 	return min(t, ir.Micros(ir.MaxMicros)), ir.Roofline
+}
+
+// runs says whether the profile of p admits the operator, or all of a group.
+func (f *Fleet) runs(p ir.ProcID, op *Op) bool {
+	if len(op.Members) == 0 {
+		return f.Processors[p].supports(op.Domain, op.Type)
+	}
+	for i := range op.Members {
+		if m := &op.Members[i]; !f.Processors[p].supports(canonicalDomain(m.Domain), m.Type) {
+			return false
+		}
+	}
+	return true
+}
+
+// sum is what the members of a group cost one by one, the weakest of their
+// sources, and the source of the one with the most work.
+func (f *Fleet) sum(p ir.ProcID, members []Op) (total ir.Time, source, lead ir.CostSource) {
+	source = ir.Measured
+	most := -1.0
+	for _, m := range members {
+		t, from := f.Cost(p, m)
+		if t == ir.Unsupported {
+			return ir.Unsupported, ir.Roofline, ir.Roofline
+		}
+		total = min(total+t, ir.Micros(ir.MaxMicros))
+		source = min(source, from)
+		if w := float64(max(m.FLOPs, 0)) + float64(max(m.Bytes, 0)); w > most {
+			most, lead = w, from
+		}
+	}
+	return total, source, lead
 }
 
 // atMost rounds microseconds to the picosecond and bounds them by ir.MaxMicros.

@@ -14,6 +14,7 @@ import (
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/frontend"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxfile"
+	"github.com/dnnsplit/dnnsplit/passes"
 	"github.com/dnnsplit/dnnsplit/passes/sched"
 	"github.com/dnnsplit/dnnsplit/profiles"
 )
@@ -24,12 +25,14 @@ type Cut string
 
 const (
 	// Shatter puts each node on a random processor of three, without a limit on
-	// sub-models: neighbours in the order that stay together are one sub-model. Of
+	// sub-models and without regard to what runtimes fuse: neighbours in the order that stay together are one sub-model. Of
 	// more than shatterMost nodes, neighbours share a draw, so that the files stay few.
 	Shatter Cut = "shatter"
-	// Thirds cuts the order of the nodes into three runs of about equal weight.
+	// Thirds cuts the order of the nodes, fused ones together, into three runs of
+	// about equal weight.
 	Thirds Cut = "thirds"
-	// Scatter is a random acyclic cut into any number of sub-models, with replicas.
+	// Scatter is a random acyclic cut into any number of sub-models, with replicas;
+	// nodes that are fused stay together.
 	Scatter Cut = "scatter"
 	// Whole keeps the model in one sub-model.
 	Whole Cut = "whole"
@@ -63,7 +66,11 @@ func CutModel(ctx context.Context, model, dir string, cut Cut, seed uint64, o fr
 	if err != nil {
 		return nil, err
 	}
-	l, err := a.Lower(ctx, fleet, frontend.LowerOptions{})
+	var lo frontend.LowerOptions
+	if cut != Shatter {
+		lo.Group = passes.Groups
+	}
+	l, err := a.Lower(ctx, fleet, lo)
 	if err != nil {
 		return nil, err
 	}

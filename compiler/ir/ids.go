@@ -23,6 +23,7 @@ type (
 
 const (
 	NoNode   NodeID   = -1
+	NoValue  ValueID  = -1
 	NoGroup  GroupID  = -1
 	NoDevice DeviceID = -1
 	NoProc   ProcID   = -1

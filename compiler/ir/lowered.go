@@ -14,6 +14,14 @@ type Lowered struct {
 	// stands for constants that are graph outputs: it carries them.
 	Members [][]int32
 
+	// MemberNames are the members' names, in the same order: unique over the model.
+	MemberNames [][]string
+
+	// Fused says, by NodeID, whether runtimes run the members as one kernel: a
+	// group that Fusion described. Other nodes of several members are kept together
+	// because what they pass cannot travel.
+	Fused []bool
+
 	// Types is the type of each value, by ValueID, as sub-models declare it:
 	// symbolic dimensions stay symbolic.
 	Types []Type
@@ -23,6 +31,21 @@ type Lowered struct {
 
 	// Notes are what the user should know: assumptions, dead nodes, atomic bodies.
 	Notes []string
+}
+
+// NamesOf are the names of the model's nodes that n stands for; a node without
+// members, or of a graph that no model was lowered to, has its own.
+func (l *Lowered) NamesOf(n NodeID) []string {
+	if int(n) < len(l.MemberNames) && len(l.MemberNames[n]) > 0 {
+		return l.MemberNames[n]
+	}
+	return []string{l.Problem.Graph.NodeName(n)}
+}
+
+// Fusion is a set of nodes that runtimes run as one kernel.
+type Fusion struct {
+	Kind  string   // the operators, "Conv+Relu", or what they are together, "Gelu"
+	Nodes []NodeID // ascending
 }
 
 // CostSource says where the cost of a node comes from.

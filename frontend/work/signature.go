@@ -29,6 +29,63 @@ func Signature(s *shape.Scope, n *onnxpb.NodeProto) string {
 	return (&signer{bodies: map[*shape.Scope]string{}}).node(s, n)
 }
 
+// UnitSignature is a canonical text of everything that the cost of nodes depends
+// on which run as one: their kind, types of what comes from outside and of what
+// they make together, and a hash over their signatures and who reads whose result.
+// The nodes stand in the order in which they run.
+//
+//	Conv+Relu(float32[1,3,224,224],const float32[64,3,7,7])->float32[1,64,112,112]#0123456789abcdef
+func UnitSignature(s *shape.Scope, kind string, nodes []*onnxpb.NodeProto) string {
+	g := &signer{bodies: map[*shape.Scope]string{}}
+	number := map[string]int{} // of a value: operands from outside and results in order of appearance
+	read := map[string]bool{}
+	made := map[string]bool{}
+	for _, n := range nodes {
+		for _, out := range n.Output {
+			made[out] = true
+		}
+	}
+	var b strings.Builder
+	b.WriteString(kind)
+	b.WriteByte('(')
+	operands := runs{b: &b}
+	h := sha256.New()
+	wire := func(name string) {
+		if _, ok := number[name]; !ok {
+			number[name] = len(number)
+		}
+		h.Write(strconv.AppendInt([]byte{' '}, int64(number[name]), 10))
+	}
+	for _, n := range nodes {
+		h.Write([]byte(g.node(s, n)))
+		for i, in := range n.Input {
+			if _, seen := number[in]; in != "" && !made[in] && !seen {
+				operands.add(input(s, n, i, in))
+			}
+			wire(in)
+			read[in] = true
+		}
+		for _, out := range n.Output {
+			wire(out)
+		}
+		h.Write([]byte{'\n'})
+	}
+	operands.flush()
+	b.WriteString(")->")
+	results := runs{b: &b}
+	for _, n := range nodes {
+		for _, out := range n.Output {
+			if out != "" && !read[out] {
+				results.add(output(s, out))
+			}
+		}
+	}
+	results.flush()
+	b.WriteByte('#')
+	b.WriteString(hex.EncodeToString(h.Sum(nil)[:8]))
+	return b.String()
+}
+
 type signer struct {
 	bodies map[*shape.Scope]string // hashes
 }

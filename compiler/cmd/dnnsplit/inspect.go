@@ -27,7 +27,9 @@ func newInspect(u *ui) *cobra.Command {
 		Long: `Inspect lists the nodes that run, with the shape of their first output, floating-point
 operations (a multiply-add counts two), bytes read, written and held as weights. With
 --devices it adds the cost of each node on each processor, and where the cost comes from:
-m measured, f fitted to measurements, r roofline of the data sheet; "-" is unsupported.`,
+m measured, f fitted to measurements, r roofline of the data sheet; "-" is unsupported.
+Nodes that runtimes fuse are one group, which is never cut: its cost stands at the node
+that does the most, and its other nodes name that node in the column "group".`,
 		Example: `  dnnsplit inspect model.onnx
   dnnsplit inspect model.onnx --shape batch=8 --sort flops
   dnnsplit inspect model.onnx --by-op
@@ -98,6 +100,8 @@ type inspectRow struct {
 	Write   int64      `json:"write_bytes"`
 	Weights int64      `json:"weight_bytes"`
 	Known   bool       `json:"work_known"`
+	Group   string     `json:"group,omitempty"` // the node at which the costs of its group stand
+	Kind    string     `json:"kind,omitempty"`  // of the group
 	Costs   []costCell `json:"costs,omitempty"`
 }
 
@@ -111,18 +115,27 @@ type costCell struct {
 
 func inspectRows(in *compiler.Inspection) []inspectRow {
 	rows := make([]inspectRow, 0, len(in.Analysis.Nodes))
+	unitOf := unitsOf(in.Lowered)
 	for i := range in.Analysis.Nodes {
 		n := &in.Analysis.Nodes[i]
 		row := inspectRow{
 			Index: int(n.Index), Name: n.Name, Op: n.Op, Output: firstOutput(in.Analysis, n),
 			FLOPs: n.Work.FLOPs, Read: n.Work.ReadBytes, Write: n.Work.WriteBytes, Weights: n.Work.WeightBytes, Known: n.Work.Known,
 		}
-		if in.Fleet != nil {
+		if in.Lowered != nil {
+			unit := unitOf[n.Index]
+			g := in.Lowered.Problem.Graph
+			if len(in.Lowered.Members[unit]) > 1 {
+				row.Group, row.Kind = g.NodeName(unit), g.Op(unit)
+			}
 			for p, proc := range in.Fleet.Platform.Processors {
-				cell := costCell{Processor: proc.Name, time: ir.Unsupported}
-				if t, source := in.Fleet.Cost(ir.ProcID(p), n.ProfileOp()); t != ir.Unsupported {
-					us := t.Us()
-					cell.Us, cell.Source, cell.time = &us, source.String(), t
+				cell := costCell{Processor: proc.Name}
+				if row.ownsCost() {
+					cell.time = in.Lowered.Problem.Costs.Of(unit, ir.ProcID(p))
+					if cell.time != ir.Unsupported {
+						us := cell.time.Us()
+						cell.Us, cell.Source = &us, in.Lowered.Sources[int(unit)*len(in.Fleet.Platform.Processors)+p].String()
+					}
 				}
 				row.Costs = append(row.Costs, cell)
 			}
@@ -130,6 +143,20 @@ func inspectRows(in *compiler.Inspection) []inspectRow {
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// unitsOf maps the model's nodes to the nodes of the graph that stand for them.
+func unitsOf(l *ir.Lowered) map[int32]ir.NodeID {
+	of := map[int32]ir.NodeID{}
+	if l == nil {
+		return of
+	}
+	for u, members := range l.Members {
+		for _, i := range members {
+			of[i] = ir.NodeID(u)
+		}
+	}
+	return of
 }
 
 // firstOutput prints the type of the node's first output, concrete extents beside symbolic ones.
@@ -170,6 +197,9 @@ func sortRows(rows []inspectRow, by string) {
 	}
 }
 
+// ownsCost says whether the costs of the node's group stand at the node.
+func (r *inspectRow) ownsCost() bool { return r.Group == "" || r.Group == r.Name }
+
 // leastCost is what the node costs where it is cheapest.
 func leastCost(r *inspectRow) ir.Time {
 	least := ir.Unsupported
@@ -193,6 +223,7 @@ func printInspection(u *ui, in *compiler.Inspection, rows []inspectRow, format s
 		w := csv.NewWriter(u.out)
 		header := []string{"index", "name", "op", "output", "flops", "read_bytes", "write_bytes", "weight_bytes"}
 		if in.Fleet != nil {
+			header = append(header, "group", "kind")
 			for _, p := range in.Fleet.Platform.Processors {
 				header = append(header, p.Name+"_us", p.Name+"_source")
 			}
@@ -202,6 +233,9 @@ func printInspection(u *ui, in *compiler.Inspection, rows []inspectRow, format s
 		}
 		for _, r := range rows {
 			cells := []string{fmt.Sprint(r.Index), r.Name, r.Op, r.Output, fmt.Sprint(r.FLOPs), fmt.Sprint(r.Read), fmt.Sprint(r.Write), fmt.Sprint(r.Weights)}
+			if in.Fleet != nil {
+				cells = append(cells, r.Group, r.Kind)
+			}
 			for _, c := range r.Costs {
 				if c.Us == nil {
 					cells = append(cells, "", "")
@@ -218,6 +252,7 @@ func printInspection(u *ui, in *compiler.Inspection, rows []inspectRow, format s
 	}
 	header := []string{"node", "op", "output", "FLOPs", "read", "written", "weights"}
 	if in.Fleet != nil {
+		header = append(header, "group")
 		for _, p := range in.Fleet.Platform.Processors {
 			header = append(header, p.Name+" us")
 		}
@@ -226,10 +261,16 @@ func printInspection(u *ui, in *compiler.Inspection, rows []inspectRow, format s
 	var flops, weights int64
 	for _, r := range rows {
 		cells := []string{r.Name, r.Op, r.Output, countText(r.FLOPs), bytesText(r.Read), bytesText(r.Write), bytesText(r.Weights)}
+		if in.Fleet != nil {
+			cells = append(cells, r.Group)
+		}
 		for _, c := range r.Costs {
-			if c.Us == nil {
+			switch {
+			case c.Us == nil && !r.ownsCost():
+				cells = append(cells, "")
+			case c.Us == nil:
 				cells = append(cells, "-")
-			} else {
+			default:
 				cells = append(cells, fmt.Sprintf("%.1f %s", *c.Us, c.Source[:1]))
 			}
 		}
