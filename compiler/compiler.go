@@ -83,16 +83,21 @@ func lower(ctx context.Context, o Options) (r *Result, err error) {
 			a.Model.Close()
 		}
 	}()
+	o.progress("lower", -1, "")
+	return lowerOn(ctx, o, a, fleet)
+}
+
+// lowerOn lowers an analysed model for a fleet.
+func lowerOn(ctx context.Context, o Options, a *frontend.Analysis, fleet *profiles.Fleet) (*Result, error) {
 	lo, err := o.lowerOptions(fleet)
 	if err != nil {
 		return nil, err
 	}
-	o.progress("lower", -1, "")
 	l, err := a.Lower(ctx, fleet, lo)
 	if err != nil {
 		return nil, err
 	}
-	r = &Result{Options: o, Fleet: fleet, Analysis: a, Lowered: l, Notes: l.Notes}
+	r := &Result{Options: o, Fleet: fleet, Analysis: a, Lowered: l, Notes: l.Notes}
 	if len(o.Place) > 0 {
 		if err := r.pinPlaced(); err != nil {
 			return nil, err

@@ -45,6 +45,7 @@ type Processor struct {
 	supported   *patternSet // if not nil: only these run here
 	unsupported *patternSet // may be nil
 	costs       *costTable  // never nil
+	speed       float64     // what Fleet.With made of it; 0: 1
 }
 
 // Peak is the arithmetic rate for one element type. A multiplication and an

@@ -82,7 +82,11 @@ between them. "Do not split" is a possible answer.`,
 		}
 		return usageError{c.CommandPath(), err}
 	})
-	cmd.AddCommand(newInspect(u), newPlace(u), newVerify(u), newBench(u), newExport(u), newDiff(u), newImport(u))
+	cmd.AddCommand(
+		newInspect(u), newPlace(u), newSweep(u),
+		newVerify(u), newBench(u), newDiff(u),
+		newExport(u), newImport(u),
+	)
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	return cmd
 }
