@@ -16,7 +16,7 @@ var layers = [][]string{
 	{"frontend/onnxpb", "compiler/diag", "compiler/robust"},
 	{"compiler/ir", "frontend/onnxfile"},
 	{
-		"profiles",
+		"profiles", "profiles/importer",
 		"frontend/shape", "frontend/work",
 		"passes/sched", "passes/bound", "passes/partition", "passes/assign", "passes",
 	},

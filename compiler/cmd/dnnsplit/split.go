@@ -87,6 +87,7 @@ between them. "Do not split" is a possible answer.`,
 		newVerify(u), newBench(u), newDiff(u),
 		newExport(u), newImport(u),
 	)
+	cmd.AddCommand(newProfile(u))
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	return cmd
 }
