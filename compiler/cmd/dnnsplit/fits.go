@@ -50,7 +50,7 @@ func printFits(u *ui, fits []fitReport) {
 			op = f.Domain + "::" + op
 		}
 		if f.HeldOut != nil {
-			held = percent(*f.HeldOut)
+			held = share(*f.HeldOut)
 		}
 		rate := func(usPer, unit float64) string {
 			if usPer <= 0 {
@@ -59,14 +59,14 @@ func printFits(u *ui, fits []fitReport) {
 			return fmt.Sprintf("%.3g", 1e6/usPer/unit)
 		}
 		rows = append(rows, []string{
-			op, f.Elem, fmt.Sprint(f.Entries), fmt.Sprintf("%.3g", f.AUs), rate(f.BUs, 1e9), rate(f.CUs, 1e9), percent(f.Error), held,
+			op, f.Elem, fmt.Sprint(f.Entries), fmt.Sprintf("%.3g", f.AUs), rate(f.BUs, 1e9), rate(f.CUs, 1e9), share(f.Error), held,
 		})
 	}
 	u.table([]string{"fit", "type", "entries", "us", "GFLOP/s", "GB/s", "error", "leave-one-out"}, rows)
 }
 
-// percent prints a share.
-func percent(x float64) string {
+// share prints a part of a whole; nearly all is not all.
+func share(x float64) string {
 	if x >= 0.9995 && x < 1 {
 		return fmt.Sprintf("%.2f%%", math.Floor(1e4*x)/100)
 	}

@@ -187,7 +187,7 @@ func (c *importReport) print(u *ui, all bool) {
 	}
 	u.printf("\n%d of %s attributed to nodes: %.1f us a run", v.Attributed.Events, count(int(v.Events), "event", "events"), v.Attributed.RunUs)
 	if v.Us > 0 {
-		u.printf(", %s of the recorded time", percent(v.Attributed.Us/v.Us))
+		u.printf(", %s of the recorded time", share(v.Attributed.Us/v.Us))
 	}
 	u.printf("\n")
 	var rows [][]string
