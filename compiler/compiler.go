@@ -59,6 +59,7 @@ func Compile(ctx context.Context, o Options) (r *Result, err error) {
 // Write writes the bundle to the output folder: all of it or nothing.
 func (r *Result) Write(ctx context.Context) (err error) {
 	defer catch(&err)
+	r.Options.progress("write", 0, "")
 	return r.Bundle.Write(ctx, r.Options.Output, backend.WriteOptions{
 		Force:    r.Options.Force,
 		Progress: func(done float64, note string) { r.Options.progress("write", done, note) },
@@ -70,6 +71,7 @@ func lower(ctx context.Context, o Options) (r *Result, err error) {
 	if o.Output == "" {
 		o.Output = strings.TrimSuffix(o.Model, ".onnx") + ".split"
 	}
+	o.progress("profiles", -1, "")
 	fleet, err := loadFleet(&o)
 	if err != nil {
 		return nil, err
@@ -244,6 +246,7 @@ func searchNote(p passes.Progress) string {
 
 // emit describes the bundle.
 func (r *Result) emit() error {
+	r.Options.progress("describe", -1, "")
 	recorded, err := r.Options.recorded()
 	if err != nil {
 		return err

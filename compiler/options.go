@@ -63,7 +63,7 @@ type Rule struct {
 
 // Progress says where a compilation is.
 type Progress struct {
-	Stage string  // "read", "shapes", "place", "write", ...
+	Stage string  // "profiles", "read", "shapes", "lower", "place", "describe" or "write"
 	Done  float64 // share of the stage in [0,1]; negative if unknown
 	Note  string  // best latency so far, rate, ...
 }

@@ -30,11 +30,15 @@ func run() int {
 		stop() // a second Ctrl-C kills at once
 	}()
 	ui := newUI(os.Stdout, os.Stderr)
-	root := newRoot(ui)
+	var dev developer
+	root := newRoot(ui, &dev)
 	root.SetOut(os.Stdout)
 	root.SetErr(os.Stderr)
 	err := root.ExecuteContext(ctx)
 	ui.endProgress()
+	if eerr := dev.end(ui); err == nil {
+		err = eerr
+	}
 	var usage usageError
 	switch {
 	case err == nil:

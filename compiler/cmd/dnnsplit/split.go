@@ -15,7 +15,7 @@ import (
 
 // newRoot makes the command with all sub-commands. Splitting, the main job, is
 // the command itself.
-func newRoot(u *ui) *cobra.Command {
+func newRoot(u *ui, dev *developer) *cobra.Command {
 	o := compiler.Options{}
 	var f splitFlags
 	cmd := &cobra.Command{
@@ -32,10 +32,11 @@ between them. "Do not split" is a possible answer.`,
   dnnsplit model.onnx --devices profiles/ --explain conv1
   dnnsplit model.onnx --devices profiles/ --placement placement.yaml
   dnnsplit verify model.split`,
-		Args:          usage(oneFile("an ONNX model")),
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Version:       compiler.Version(),
+		Args:              usage(oneFile("an ONNX model")),
+		PersistentPreRunE: func(*cobra.Command, []string) error { return dev.begin(u) },
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		Version:           compiler.Version(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Model = args[0]
 			f.apply(u, &o)
@@ -82,6 +83,7 @@ between them. "Do not split" is a possible answer.`,
 		}
 		return usageError{c.CommandPath(), err}
 	})
+	dev.flags(cmd.PersistentFlags())
 	cmd.AddCommand(
 		newInspect(u), newPlace(u), newSweep(u),
 		newVerify(u), newBench(u), newDiff(u),

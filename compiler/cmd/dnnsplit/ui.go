@@ -22,9 +22,10 @@ import (
 type ui struct {
 	out, err io.Writer
 	quiet    bool
-	width    int  // of the terminal at stderr; 0 if it is none
-	outWidth int  // of the terminal at stdout; 0 if it is none
-	colour   bool // stdout is a terminal that shows colours
+	width    int        // of the terminal at stderr; 0 if it is none
+	outWidth int        // of the terminal at stdout; 0 if it is none
+	colour   bool       // stdout is a terminal that shows colours
+	watch    *stopwatch // nil: nobody asks for timings
 
 	mu      sync.Mutex
 	started time.Time // first progress of the command
@@ -108,6 +109,9 @@ func printable(s string) string {
 
 // progress draws a line like "place   12 s  62%  best 1.234 ms" over itself.
 func (u *ui) progress(p compiler.Progress) {
+	if u.watch != nil {
+		u.watch.enter(p.Stage)
+	}
 	if u.width == 0 || u.quiet {
 		return
 	}
