@@ -22,6 +22,12 @@ type fileSystem interface {
 // outFile is a file that is being written.
 type outFile interface {
 	io.Writer
+
+	// CopyRange appends n bytes from off on of another file, or fewer, and never
+	// passes them through this process. The error is errors.ErrUnsupported where
+	// that cannot be done; then some bytes may have been copied all the same.
+	CopyRange(in *os.File, off, n int64) (int64, error)
+
 	Flush(ctx context.Context) error // to stable storage
 	Close() error
 }
@@ -67,12 +73,23 @@ type diskFile struct {
 
 func (d *diskFile) Write(b []byte) (int, error) {
 	n, err := d.f.Write(b)
-	d.written += int64(n)
+	d.advance(int64(n))
+	return n, err
+}
+
+func (d *diskFile) CopyRange(in *os.File, off, n int64) (int64, error) {
+	n, err := copyRange(d.f, in, off, n)
+	d.advance(n)
+	return n, err
+}
+
+// advance counts n bytes and lets the disk begin with those that make a step.
+func (d *diskFile) advance(n int64) {
+	d.written += n
 	if d.written-d.started >= flushStep {
 		startWriteback(d.f, d.started, d.written-d.started)
 		d.started = d.written
 	}
-	return n, err
 }
 
 // Flush waits in steps, since one wait for a whole file could not be interrupted.

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"os"
 	"sync"
 )
 
@@ -57,6 +58,11 @@ type serialFile struct {
 func (f *serialFile) Write(p []byte) (int, error) {
 	defer f.s.lock()()
 	return f.outFile.Write(p)
+}
+
+func (f *serialFile) CopyRange(in *os.File, off, n int64) (int64, error) {
+	defer f.s.lock()()
+	return f.outFile.CopyRange(in, off, n)
 }
 
 func (f *serialFile) Flush(ctx context.Context) error {

@@ -4,69 +4,84 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
+	"github.com/dnnsplit/dnnsplit/frontend/onnxfile"
 )
 
 // copyBytes is the size of the pieces in which files are read.
 const copyBytes = 256 << 10
 
-// digest hashes pieces in a goroutine of its own, while the caller writes them.
-type digest struct {
-	pieces chan []byte
-	done   chan struct{}
-	sum    hash.Hash
-}
-
-func newDigest() *digest {
-	d := &digest{pieces: make(chan []byte), done: make(chan struct{}), sum: sha256.New()}
-	go func() {
-		for p := range d.pieces {
-			d.sum.Write(p)
-			d.done <- struct{}{}
-		}
-		close(d.done)
-	}()
-	return d
-}
-
-// while hashes p during f; p may change once it returns.
-func (d *digest) while(p []byte, f func()) {
-	d.pieces <- p
-	f()
-	<-d.done
-}
-
-// close ends the goroutine and returns the digest in hexadecimal.
-func (d *digest) close() string {
-	close(d.pieces)
-	<-d.done
-	return hex.EncodeToString(d.sum.Sum(nil))
-}
+// rangeStep is how much the system is asked to copy between two looks at the
+// context: a few milliseconds.
+const rangeStep = 8 << 20
 
 // sink is a file that is being written: it counts, hashes and watches the context.
+// It is an onnxfile.RangeWriter.
 type sink struct {
 	ctx     context.Context
-	out     io.Writer
+	out     outFile
 	digest  *digest
 	bytes   int64
 	advance func(int64)
+	slow    bool // the system does not copy from file to file here
 }
 
 func (s *sink) Write(p []byte) (n int, err error) {
-	if err := s.ctx.Err(); err != nil {
+	for len(p) > 0 {
+		if err := s.ctx.Err(); err != nil {
+			return n, err
+		}
+		k, err := s.out.Write(p[:min(len(p), copyBytes)])
+		n += k
+		s.bytes += int64(k)
+		s.digest.add(p[:k])
+		s.advance(int64(k))
+		if err != nil {
+			return n, err
+		}
+		p = p[k:]
+	}
+	return n, nil
+}
+
+// WriteRange lets the system copy the range. The digest reads it once more, out of
+// the page cache, where copying has just put it.
+func (s *sink) WriteRange(r onnxfile.Range) (n int64, err error) {
+	if s.slow {
+		return 0, nil
+	}
+	in, release, err := r.Acquire()
+	if err != nil {
 		return 0, err
 	}
-	s.digest.while(p, func() { n, err = s.out.Write(p) })
-	s.bytes += int64(n)
-	s.advance(int64(n))
-	return n, err
+	defer release()
+	for n < r.Len() {
+		if err := s.ctx.Err(); err != nil {
+			return n, err
+		}
+		k, err := s.out.CopyRange(in, r.Offset()+n, min(r.Len()-n, rangeStep))
+		if k > 0 {
+			s.digest.addRange(r.Part(n, k))
+			n += k
+			s.bytes += k
+			s.advance(k)
+		}
+		if errors.Is(err, errors.ErrUnsupported) {
+			s.slow = true
+			break
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // progressStep is how many bytes are written between two reports of progress.

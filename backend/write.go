@@ -383,7 +383,10 @@ func (w *writing) file(ctx context.Context, j job, p *progress) (err error) {
 	}
 	s := &sink{ctx: ctx, out: out, digest: newDigest(), advance: p.advance}
 	err = j.write(s)
-	sha := s.digest.close()
+	sha, derr := s.digest.close()
+	if err == nil {
+		err = derr
+	}
 	if err == nil {
 		err = out.Flush(ctx)
 	}

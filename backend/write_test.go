@@ -294,6 +294,14 @@ func (f *faultyFile) Write(p []byte) (int, error) {
 	return f.outFile.Write(p)
 }
 
+func (f *faultyFile) CopyRange(in *os.File, off, n int64) (int64, error) {
+	if err := f.f.fail("copy"); err != nil {
+		n, _ := f.outFile.CopyRange(in, off, n/2)
+		return n, err
+	}
+	return f.outFile.CopyRange(in, off, n)
+}
+
 func (f *faultyFile) Flush(ctx context.Context) error {
 	if err := f.f.fail("flush"); err != nil {
 		return err

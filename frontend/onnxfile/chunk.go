@@ -85,8 +85,8 @@ func (c Chunk) ReadAll(max int64) ([]byte, error) {
 	return b, nil
 }
 
-// WriteTo streams the chunk to w through a bounded buffer. From file to file the
-// operating system copies where it can.
+// WriteTo streams the chunk to w through a bounded buffer, or past it where w is a
+// RangeWriter.
 func (c Chunk) WriteTo(w io.Writer) (int64, error) {
 	cp := copier{w: w}
 	err := cp.chunk(c)

@@ -11,7 +11,7 @@ import (
 const (
 	copyBuffer = 256 << 10 // of output, and of input
 	copySmall  = 32 << 10  // chunks up to this size are read through a window
-	copyNative = 1 << 20   // from this size on the operating system may copy
+	copyNative = 1 << 20   // from this size on a RangeWriter is asked
 )
 
 // copier writes chunks and small pieces to w through one buffer.
@@ -90,10 +90,12 @@ func (c *copier) chunk(ch Chunk) error {
 			}
 			return c.bytes(b)
 		}
-		if out, ok := c.w.(*os.File); ok && ch.n >= copyNative {
-			if done, err := c.native(out, src, ch); done || err != nil {
+		if out, ok := c.w.(RangeWriter); ok && ch.n >= copyNative {
+			n, err := c.native(out, src, ch)
+			if err != nil {
 				return err
 			}
+			ch = ch.sub(n, ch.n-n)
 		}
 	}
 	// Everything else passes through the buffer.
@@ -130,24 +132,55 @@ func (c *copier) window(f *file) *window {
 	return w
 }
 
-// native lets the operating system copy, through a handle of its own: it moves
-// the position of the source. Without such a handle nothing is done.
-func (c *copier) native(out *os.File, f *file, ch Chunk) (done bool, err error) {
+// native offers a long chunk to the writer and returns how much of it was taken.
+func (c *copier) native(out RangeWriter, f *file, ch Chunk) (int64, error) {
 	if err := c.flush(); err != nil {
-		return false, err
+		return 0, err
 	}
-	h, err := f.fresh()
-	if err != nil {
-		return false, nil // the file may have been replaced; the open handle still has it
-	}
-	defer h.Close()
-	if _, err := h.Seek(ch.off, io.SeekStart); err != nil {
-		return false, nil
-	}
-	n, err := io.CopyN(out, h, ch.n)
+	n, err := out.WriteRange(Range{f, ch.off, ch.n})
 	c.written += n
-	if err == io.EOF {
-		err = fmt.Errorf("%s became shorter while it was read", f.name)
+	if n < 0 || n > ch.n {
+		return 0, fmt.Errorf("%d of %d bytes were taken", n, ch.n)
 	}
-	return true, err
+	return n, err
+}
+
+// RangeWriter is a writer that can take long stretches of files as they are, so
+// that the operating system moves the bytes. Chunk.WriteTo and Draft.WriteTo use
+// it where they can.
+type RangeWriter interface {
+	io.Writer
+
+	// WriteRange writes r, or the part of it from its start on that it can, and
+	// returns how many bytes that were. What is left without an error comes
+	// through Write.
+	WriteRange(r Range) (int64, error)
+}
+
+// Range is a stretch of one of a model's files.
+type Range struct {
+	f      *file
+	off, n int64
+}
+
+// Offset is where the range starts in the file.
+func (r Range) Offset() int64 { return r.off }
+
+// Len is the number of bytes.
+func (r Range) Len() int64 { return r.n }
+
+// Name is the file's name, for messages.
+func (r Range) Name() string { return r.f.name }
+
+// Part is the part [off, off+n) of the range, which must hold it.
+func (r Range) Part(off, n int64) Range { return Range{r.f, r.off + off, n} }
+
+// Acquire returns a handle of the file that stays open until release is called.
+// It is shared: its position must neither be used nor changed.
+func (r Range) Acquire() (h *os.File, release func(), err error) {
+	h, err = r.f.acquire()
+	if err != nil {
+		return nil, nil, err
+	}
+	return h, r.f.release, nil
 }
