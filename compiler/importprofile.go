@@ -8,6 +8,7 @@ import (
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/frontend"
+	"github.com/dnnsplit/dnnsplit/passes"
 	"github.com/dnnsplit/dnnsplit/profiles"
 	"github.com/dnnsplit/dnnsplit/profiles/importer"
 )
@@ -64,7 +65,15 @@ func ImportProfiles(ctx context.Context, o Options, p ImportOptions) (r *importe
 // units is the analysed model with the units that are priced as a whole.
 func units(ctx context.Context, o Options) (*frontend.Analysis, *ir.Lowered, error) {
 	a, err := load(ctx, &o)
-	return a, nil, err
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := a.Graph(ctx, frontend.LowerOptions{Group: passes.Groups})
+	if err != nil {
+		a.Model.Close()
+		return nil, nil, err
+	}
+	return a, l, nil
 }
 
 // roofline is the time of a node on a processor without overheads, in microseconds.

@@ -32,19 +32,7 @@ type Rule struct {
 // Lower makes the placement problem of an analysed model on a fleet.
 func (a *Analysis) Lower(ctx context.Context, fleet *profiles.Fleet, o LowerOptions) (*ir.Lowered, error) {
 	lw := &lowering{a: a}
-	lw.connect()
-	lw.cluster()
-	if err := lw.build(o); err != nil {
-		return nil, err
-	}
-	if o.Group != nil {
-		if lw.fuse(o.Group(lw.lowered.Problem.Graph)) {
-			if err := lw.build(o); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if err := ctx.Err(); err != nil {
+	if err := lw.graph(ctx, o); err != nil {
 		return nil, err
 	}
 	l := lw.lowered
@@ -58,6 +46,31 @@ func (a *Analysis) Lower(ctx context.Context, fleet *profiles.Fleet, o LowerOpti
 	}
 	l.Notes = append(l.Notes, a.Notes...)
 	return l, nil
+}
+
+// Graph is Lower without a fleet: the graph and the units that its nodes stand for,
+// but no platform, no costs and no sources.
+func (a *Analysis) Graph(ctx context.Context, o LowerOptions) (*ir.Lowered, error) {
+	lw := &lowering{a: a}
+	if err := lw.graph(ctx, o); err != nil {
+		return nil, err
+	}
+	return lw.lowered, nil
+}
+
+// graph decides on units and builds the graph of them.
+func (lw *lowering) graph(ctx context.Context, o LowerOptions) error {
+	lw.connect()
+	lw.cluster()
+	if err := lw.build(o); err != nil {
+		return err
+	}
+	if o.Group != nil && lw.fuse(o.Group(lw.lowered.Problem.Graph)) {
+		if err := lw.build(o); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
 }
 
 // lowering is the state of one Lower call.

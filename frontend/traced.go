@@ -10,7 +10,7 @@ import (
 )
 
 // Traced is the model as profiles of its runs can speak of it. With l, its units
-// are the nodes of that graph; without, each node is one.
+// are the nodes of that graph, as Lower or Graph made it; without, each node is one.
 func (a *Analysis) Traced(l *ir.Lowered) *importer.Model {
 	nodes := a.s.graph.GetNode()
 	listed := make([]int, len(nodes)) // position among nodes that are no Constant
@@ -28,10 +28,8 @@ func (a *Analysis) Traced(l *ir.Lowered) *importer.Model {
 		}
 	}
 	symbols := a.symbols()
-	at := make(map[int32]int, len(a.Nodes))
 	for k := range a.Nodes {
 		info := &a.Nodes[k]
-		at[info.Index] = k
 		x := a.traced(info.Index, listed[info.Index], symbols)
 		x.Label, x.Signature, x.Elem = info.Name, info.Signature, info.Work.Elem
 		x.FLOPs, x.Bytes = info.Work.FLOPs, saturate(info.Work.ReadBytes, info.Work.WriteBytes)
@@ -52,19 +50,16 @@ func (a *Analysis) Traced(l *ir.Lowered) *importer.Model {
 		}
 		return m
 	}
-	for _, members := range l.Members {
+	for id, members := range l.Members {
 		if len(members) == 0 {
 			continue // it only carries constants
 		}
-		var unit importer.Unit
+		op := a.UnitOp(l, ir.NodeID(id))
+		unit := importer.Unit{Signature: op.Signature, Op: op.Type, Domain: op.Domain, Elem: op.Elem, FLOPs: op.FLOPs, Bytes: op.Bytes}
 		for _, index := range members {
-			unit.Nodes = append(unit.Nodes, at[index])
+			unit.Nodes = append(unit.Nodes, int(a.at[index]))
 		}
 		slices.Sort(unit.Nodes)
-		if len(unit.Nodes) == 1 {
-			x := &m.Nodes[unit.Nodes[0]]
-			unit.Signature, unit.Op, unit.Domain, unit.Elem, unit.FLOPs, unit.Bytes = x.Signature, x.Op, x.Domain, x.Elem, x.FLOPs, x.Bytes
-		}
 		m.Units = append(m.Units, unit)
 	}
 	return m

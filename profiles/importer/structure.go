@@ -163,19 +163,30 @@ func (a *attribution) absorb() {
 	if !a.trusted() {
 		return
 	}
+	unitOf := make([]int, len(a.m.Nodes))
 	for u := range a.m.Units {
-		best := -1
+		for _, i := range a.m.Units[u].Nodes {
+			unitOf[i] = u
+		}
+	}
+	for u := range a.m.Units {
+		longest := -1
 		for _, i := range a.m.Units[u].Nodes {
 			for _, l := range a.taken[i] {
-				if a.how[l] != byNeighbour && (best < 0 || a.t.layers[l].us > a.t.layers[best].us) {
-					best = l
+				if a.how[l] != byNeighbour && (longest < 0 || a.t.layers[l].us > a.t.layers[longest].us) {
+					longest = l
 				}
 			}
 		}
 		for _, i := range a.m.Units[u].Nodes {
-			if best >= 0 && a.state[i] == noTime {
-				a.join(i, best)
+			if longest < 0 || a.state[i] != noTime {
+				continue
 			}
+			l := a.above(i)
+			if l < 0 || !slices.ContainsFunc(a.of[l], func(k int) bool { return unitOf[k] == u }) {
+				l = longest
+			}
+			a.join(i, l)
 		}
 	}
 	whole := a.t.format != ORTProfile || a.t.runs > 0
