@@ -102,7 +102,7 @@ func groupEntries(entries []CostEntry) [][]CostEntry {
 
 // fitEntries fits a group, or says that it does not suffice.
 func fitEntries(group []CostEntry) (Fit, bool) {
-	f, ok := solveFit(group)
+	f, ok := solveFit(group, minFitEntries)
 	if !ok {
 		return Fit{}, false
 	}
@@ -149,7 +149,7 @@ func heldOut(group []CostEntry) float64 {
 				rest = append(rest, e)
 			}
 		}
-		f, ok := solveFit(rest)
+		f, ok := solveFit(rest, minFitEntries-1) // the smallest group too can do without one
 		for i := fold; i < len(group); i += folds {
 			if ok {
 				errs = append(errs, relativeError(&f, &group[i]))
@@ -178,8 +178,9 @@ func median(values []float64) float64 {
 // subsets of the columns 1, FLOPs, bytes; smaller ones first.
 var subsets = [...][]int{{0}, {1}, {2}, {0, 1}, {0, 2}, {1, 2}, {0, 1, 2}}
 
-// solveFit finds the coefficients for entries, which must have enough distinct work.
-func solveFit(entries []CostEntry) (Fit, bool) {
+// solveFit finds the coefficients for entries, which must be at least as many as
+// least says and have enough distinct work.
+func solveFit(entries []CostEntry, least int) (Fit, bool) {
 	type work struct{ flops, bytes int64 }
 	distinct := map[work]bool{}
 	var f Fit
@@ -188,7 +189,7 @@ func solveFit(entries []CostEntry) (Fit, bool) {
 		f.MaxFLOPs = max(f.MaxFLOPs, e.FLOPs)
 		f.MaxBytes = max(f.MaxBytes, e.Bytes)
 	}
-	if len(entries) < minFitEntries || len(distinct) < minFitPoints {
+	if len(entries) < least || len(distinct) < minFitPoints {
 		return Fit{}, false
 	}
 	// Rows are divided by their time, columns by their largest entry.
