@@ -87,10 +87,13 @@ func (j *job) baseline(name string, plan *ir.Plan) ir.Baseline {
 	return ir.Baseline{Name: name, Feasible: true, Latency: plan.Latency, Bottleneck: plan.Bottleneck}
 }
 
-// baselines computes what list scheduling gives.
+// baselines computes what list scheduling and minimum cuts for two processors give.
 func baselines(j *job) error {
 	j.baselines = append(j.baselines,
 		j.baseline("heft", assign.Rated(j.p, assign.HEFT(j.p), j.o.Objective)),
 		j.baseline("greedy", assign.Rated(j.p, assign.Greedy(j.p), j.o.Objective)))
+	if len(j.p.Platform.Processors) > 1 && j.p.Graph.NumNodes() <= assign.MinCutNodes {
+		j.baselines = append(j.baselines, j.baseline("min-cut", assign.MinCut(j.p, j.o.Objective)))
+	}
 	return nil
 }
