@@ -19,6 +19,12 @@ func explain(j *job) *InfeasibleError {
 	return e
 }
 
+// proved says of an explanation that the problem is known to have no plan.
+func (e *InfeasibleError) proved() *InfeasibleError {
+	e.Proved = true
+	return e
+}
+
 // short lists limits that no plan can keep, and by how many bytes each is short.
 func short(p *ir.Problem) []string {
 	g, pf := p.Graph, p.Platform

@@ -74,6 +74,9 @@ func all(p *ir.Problem, most int, visit func(*ir.Plan)) bool {
 			slots = append(slots, ir.ProcID(q))
 		}
 	}
+	if len(slots) > 8 {
+		return false
+	}
 	// Choices of a node: its slot, and the set of slots that hold it.
 	type choice struct{ owner, holders int }
 	options := make([][]choice, n)
@@ -84,9 +87,6 @@ func all(p *ir.Problem, most int, visit func(*ir.Plan)) bool {
 				if set&(1<<t) != 0 && (g.Replicable(ir.NodeID(i)) || set == 1<<t) {
 					options[i] = append(options[i], choice{t, set})
 				}
-			}
-			if len(slots) > 8 {
-				return false
 			}
 		}
 		if total *= len(options[i]); total > most {

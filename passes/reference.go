@@ -3,6 +3,7 @@ package passes
 import (
 	"fmt"
 
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/passes/assign"
 	"github.com/dnnsplit/dnnsplit/passes/bound"
@@ -49,14 +50,44 @@ func ofOp(op string) string {
 
 // bounds computes lower bounds that hold before anything is searched.
 func bounds(j *job) error {
-	path, ok := bound.Path(j.p)
+	p := bound.Reduce(j.p)
+	if err := supported(&job{p: p}); err != nil {
+		return explain(j).proved()
+	}
+	path, ok := bound.Path(p)
 	if !ok {
 		return &InfeasibleError{Proved: true, Reasons: []string{"some value cannot travel to any processor that could use it, or to the sink: links are missing"}}
 	}
 	if j.o.Objective == ir.Latency {
 		j.raise(path)
 	}
-	j.raise(bound.Area(j.p))
+	j.raise(bound.Area(p))
+	chain, ok := bound.Chain(p, j.o.Objective)
+	if !ok {
+		return explain(j).proved()
+	}
+	j.raise(chain)
+	return nil
+}
+
+// gap raises the lower bound by what is worth its time only beside a search: by what cuts cost, supposing plans that
+// are better than the best. It proves some problems infeasible for which no plan was found.
+func gap(j *job) error {
+	if j.o.Objective == ir.Latency && j.best != nil && bound.Area(j.p) < j.bound/2 {
+		return nil // no load comes near it
+	}
+	above := ir.MaxTime
+	if j.best != nil {
+		above = j.best.Value()
+	}
+	b := bound.Labels(j.ctx, bound.Reduce(j.p), j.bound, above)
+	if b == ir.MaxTime {
+		if j.best != nil {
+			diag.Bugf("a bound says that there is no plan, but there is one")
+		}
+		return explain(j).proved()
+	}
+	j.raise(b)
 	return nil
 }
 

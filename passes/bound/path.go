@@ -53,9 +53,24 @@ func (w *ways) travel(v ir.ValueID, a, b ir.DeviceID, t ir.Time) ir.Time {
 // of the value through which the path enters it, and all of the path's nodes in
 // it. Time grows with edges · processors².
 func Path(p *ir.Problem) (bound ir.Time, ok bool) {
+	return paths(p, &ways{p, ir.NewRoutes(p.Platform)}, nil)
+}
+
+// paths is Path; better, if it is not nil, may raise the earliest ends of a node, by processor, when all nodes before
+// it are done.
+func paths(p *ir.Problem, w *ways, better func(n ir.NodeID, row []ir.Time)) (bound ir.Time, ok bool) {
 	g, pf := p.Graph, p.Platform
 	procs := len(pf.Processors)
-	w := ways{p, ir.NewRoutes(pf)}
+	apart := newConflicts(p)
+	elsewhere := func(v ir.ValueID, from []ir.Time, q int) ir.Time {
+		least := ir.MaxTime
+		for a, t := range from {
+			if way := w.between(v, ir.ProcID(a), ir.ProcID(q)); a != q && t < ir.MaxTime && way < ir.MaxTime {
+				least = min(least, t+way)
+			}
+		}
+		return least
+	}
 	done := make([]ir.Time, g.NumNodes()*procs) // earliest end of the node on the processor
 	best := make([]ir.Time, procs)              // by processor: a value's earliest arrival there
 	arrive := make([]ir.Time, g.NumValues()*procs)
@@ -106,11 +121,19 @@ func Path(p *ir.Problem) (bound ir.Time, ok bool) {
 			t := pf.Processors[q].Launch
 			for _, v := range g.Inputs(n) {
 				t = max(t, arrive[int(v)*procs+q])
+				if m := g.Producer(v); m != ir.NoNode && apart.keeps(m, n, q) {
+					t = max(t, elsewhere(v, done[int(m)*procs:(int(m)+1)*procs], q))
+				}
 			}
 			if t < ir.MaxTime {
 				row[q] = t + cost
-				least = min(least, row[q])
 			}
+		}
+		if better != nil {
+			better(n, row)
+		}
+		for _, t := range row {
+			least = min(least, t)
 		}
 		if least == ir.MaxTime {
 			return 0, false
