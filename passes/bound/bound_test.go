@@ -32,7 +32,7 @@ func bounds(t *testing.T, p *ir.Problem, o ir.Objective) map[string]ir.Time {
 
 // No bound is above any feasible plan of random problems with every rule of the model in them.
 func TestBoundsHold(t *testing.T) {
-	count := 600
+	count := 200
 	if n, err := strconv.Atoi(os.Getenv("PROPERTY_COUNT")); err == nil {
 		count = n
 	}

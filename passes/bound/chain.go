@@ -66,8 +66,8 @@ type chain struct {
 	blocks [][]ir.NodeID
 	room   []int64
 
-	sum   []ir.Time // (block·procs + q): cost of its nodes and of the spine node that ends it; MaxTime: not all supported
-	reach []int     // (first spine index · procs + q): the last one that a run may hold as well
+	sum   []ir.Time    // (block·procs + q): cost of its nodes and of the spine node that ends it; MaxTime: not all supported
+	reach []int        // (first spine index · procs + q): the last one that a run may hold as well
 	least []ir.ValueID // by block: the smallest value that flows in it, -1: none
 	hop   []ir.Time    // (block·procs + a)·procs + b: least time from the end of a run on a, before downloads, to the work in one on b
 }
