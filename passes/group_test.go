@@ -164,6 +164,10 @@ func TestGroups(t *testing.T) {
 			[]string{"DQ+Conv+Relu+Q: d c r q"},
 		},
 		{
+			"a conversion that changes nothing", "d = DequantizeLinear x *\nc = Relu d\nq = QuantizeLinear c *\nt! = Cast q",
+			[]string{"DQ+Relu+Q: d c q t"},
+		},
+		{
 			"two readers of one DequantizeLinear", "d = DequantizeLinear x *\na = Conv d *\nb = Conv d *\np! = QuantizeLinear a *\nq! = QuantizeLinear b *",
 			[]string{"DQ+Conv+Q: a p", "DQ+Conv+Q: b q"},
 		},
@@ -199,7 +203,7 @@ func TestGroupsOfRandomGraphs(t *testing.T) {
 		b := ir.NewBuilder("random")
 		values := []ir.ValueID{b.Value(ir.Value{Name: "x", Bytes: 64, ResidentBytes: 64, Input: true})}
 		w := b.Weight("w", 4)
-		for i := range 60 {
+		for i := range 80 {
 			n := ir.Node{Name: fmt.Sprint("n", i), Op: ops[r.IntN(len(ops))]}
 			for range 1 + r.IntN(2) {
 				n.Inputs = append(n.Inputs, values[max(0, len(values)-1-r.IntN(5)/3)])

@@ -378,6 +378,10 @@ func (r *grouper) quantized() {
 				}
 			}
 		}
+		// Some exporters convert the result to the type that it has.
+		if c := r.next(q); r.free(c) && r.is(c, "Cast") && r.g.Bytes(r.g.Outputs(c)[0]) == r.g.Bytes(r.out(q)) {
+			set = append(set, c)
+		}
 		if any && all {
 			r.take(joined("DQ", r.kindOf(n), "Q"), set...)
 		}
