@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
@@ -39,32 +40,57 @@ func PlaceGraph(ctx context.Context, o Options) (problem *ir.Problem, placement 
 	return problem, placement, nil
 }
 
-// Inspection is what Inspect finds: the analysed model and, if there is a fleet,
-// the placement problem with the price of every node.
+// Inspection is what Inspect finds: the analysed model, the graph that it is placed
+// as and, if there is a fleet, the placement problem with the price of every node.
 type Inspection struct {
 	Analysis *frontend.Analysis
 	Fleet    *profiles.Fleet // nil without Options.Devices
-	Lowered  *ir.Lowered     // nil without Options.Devices
-	Notes    []string
+	Lowered  *ir.Lowered     // without Options.Devices: the graph only, no platform and no costs
+	// LiveBytes is, by node of the graph, what the activations take while it runs, with
+	// the whole model as one sub-model.
+	LiveBytes []int64
+	Notes     []string
+}
+
+// PeakActivationBytes is the largest of LiveBytes.
+func (in *Inspection) PeakActivationBytes() int64 {
+	return slices.Max(append([]int64{0}, in.LiveBytes...))
+}
+
+// WeightBytes are those of the model's distinct weights.
+func (in *Inspection) WeightBytes() int64 {
+	var sum int64
+	g := in.Lowered.Problem.Graph
+	for w := range ir.WeightID(g.NumWeights()) {
+		sum += g.WeightBytes(w)
+	}
+	return sum
 }
 
 // Inspect analyses a model without placing it.
 func Inspect(ctx context.Context, o Options) (in *Inspection, err error) {
 	defer catch(&err)
+	in = &Inspection{}
 	if o.Devices != "" {
 		r, err := lower(ctx, o)
 		if err != nil {
 			return nil, err
 		}
 		defer r.Close()
-		return &Inspection{Analysis: r.Analysis, Fleet: r.Fleet, Lowered: r.Lowered, Notes: r.Notes}, nil
+		in.Analysis, in.Fleet, in.Lowered, in.Notes = r.Analysis, r.Fleet, r.Lowered, r.Notes
+	} else {
+		a, err := load(ctx, &o)
+		if err != nil {
+			return nil, err
+		}
+		defer a.Model.Close()
+		in.Analysis, in.Notes = a, a.Notes
+		if in.Lowered, err = a.Graph(ctx, frontend.LowerOptions{Group: passes.Groups}); err != nil {
+			return nil, err
+		}
 	}
-	a, err := load(ctx, &o)
-	if err != nil {
-		return nil, err
-	}
-	defer a.Model.Close()
-	return &Inspection{Analysis: a, Notes: a.Notes}, nil
+	in.LiveBytes = ir.LiveBytes(in.Lowered.Problem.Graph)
+	return in, nil
 }
 
 // fileError says what is wrong with a file, without the name of the system call.

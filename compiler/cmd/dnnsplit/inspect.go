@@ -3,8 +3,6 @@ package main
 import (
 	"bufio"
 	"cmp"
-	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,19 +18,26 @@ func newInspect(u *ui) *cobra.Command {
 	o := compiler.Options{}
 	f := splitFlags{}
 	var graph, sortBy string
-	var byOp bool
+	var byOp, reverse bool
 	cmd := &cobra.Command{
 		Use:   "inspect MODEL.onnx [--devices DIR]",
 		Short: "show nodes, shapes, FLOPs, bytes and the cost of each node",
 		Long: `Inspect lists the nodes that run, with the shape of their first output, floating-point
-operations (a multiply-add counts two), bytes read, written and held as weights. With
---devices it adds the cost of each node on each processor, and where the cost comes from:
-m measured, f fitted to measurements, r roofline of the data sheet; "-" is unsupported.
+operations (a multiply-add counts two), bytes read, written and held as weights, and the
+bytes of activations that are live while the node runs, if the whole model is one
+sub-model. With --devices it adds the cost of each node on each processor, and where the
+cost comes from: m measured, f fitted to measurements, r roofline of the data sheet; "-"
+is unsupported.
+
 Nodes that runtimes fuse are one group, which is never cut: its cost stands at the node
-that does the most, and its other nodes name that node in the column "group".`,
+that does the most, and its other nodes name that node in the column "group". What is
+live inside a group is not counted.
+
+--sort takes any column, or the name of a processor: the largest first, texts by alphabet.`,
 		Example: `  dnnsplit inspect model.onnx
   dnnsplit inspect model.onnx --shape batch=8 --sort flops
   dnnsplit inspect model.onnx --by-op
+  dnnsplit inspect model.onnx --devices profiles/ --sort edge-server.gpu
   dnnsplit inspect model.onnx --devices profiles/ --format csv > costs.csv
   dnnsplit inspect model.onnx --devices profiles/ --graph graph.json`,
 		Args: usage(oneFile("an ONNX model")),
@@ -42,8 +47,8 @@ that does the most, and its other nodes name that node in the column "group".`,
 			if graph != "" && o.Devices == "" {
 				return usageError{cmd.CommandPath(), errors.New("--graph needs --devices: a graph holds the cost of each node on each processor")}
 			}
-			if sortBy != "" && !slices.Contains(sortColumns, sortBy) {
-				return usageError{cmd.CommandPath(), fmt.Errorf("--sort %s: there is no such column; want one of %s", sortBy, strings.Join(sortColumns, ", "))}
+			if o.Devices == "" && sortBy != "" && !slices.Contains(sortColumns, sortBy) {
+				return usageError{cmd.CommandPath(), noColumn(sortBy, sortColumns)}
 			}
 			in, err := compiler.Inspect(cmd.Context(), o)
 			if err != nil {
@@ -55,11 +60,20 @@ that does the most, and its other nodes name that node in the column "group".`,
 			if graph != "" {
 				return writeGraph(u, graph, in.Lowered.Problem)
 			}
-			rows := inspectRows(in)
-			sortRows(rows, sortBy)
-			if byOp {
-				return printByOp(u, rows, f.format.value)
+			columns := sortColumns
+			if in.Fleet != nil {
+				columns = slices.Concat(columns, processorNames(in))
 			}
+			if sortBy != "" && !slices.Contains(columns, sortBy) {
+				return usageError{cmd.CommandPath(), noColumn(sortBy, columns)}
+			}
+			rows := inspectRows(in)
+			if byOp {
+				totals := totalsByOp(rows)
+				sortTotals(totals, sortBy, reverse)
+				return printByOp(u, in, totals, f.format.value)
+			}
+			sortRows(rows, sortBy, reverse)
 			return printInspection(u, in, rows, f.format.value)
 		},
 	}
@@ -67,7 +81,8 @@ that does the most, and its other nodes name that node in the column "group".`,
 	fl.SortFlags = false
 	fl.StringVar(&o.Devices, "devices", "", "`DIR` of device profiles (*.yaml)")
 	f.model(fl)
-	fl.StringVar(&sortBy, "sort", "", "sort by this `COLUMN`, largest first: "+strings.Join(sortColumns, ", "))
+	fl.StringVar(&sortBy, "sort", "", "sort by this `COLUMN`: "+strings.Join(sortColumns, ", ")+", or a processor")
+	fl.BoolVar(&reverse, "reverse", false, "sort the other way round")
 	fl.BoolVar(&byOp, "by-op", false, "totals by operator instead of nodes")
 	fl.StringVar(&graph, "graph", "", "write the execution graph to `FILE` (\"-\": standard output) instead")
 	f.format = formatFlag{"text", []string{"text", "json", "csv"}}
@@ -76,7 +91,21 @@ that does the most, and its other nodes name that node in the column "group".`,
 	return cmd
 }
 
-var sortColumns = []string{"name", "op", "flops", "read", "write", "weights", "cost"}
+// sortColumns are the columns that need no fleet; "cost" is that of the processor
+// on which a node is cheapest.
+var sortColumns = []string{"index", "node", "op", "output", "flops", "read", "written", "weights", "live", "group", "cost"}
+
+func noColumn(name string, columns []string) error {
+	return fmt.Errorf("--sort %s: there is no such column; want one of %s", name, strings.Join(columns, ", "))
+}
+
+func processorNames(in *compiler.Inspection) []string {
+	var names []string
+	for _, p := range in.Fleet.Platform.Processors {
+		names = append(names, p.Name)
+	}
+	return names
+}
 
 func writeGraph(u *ui, path string, p *ir.Problem) error {
 	if path == "-" {
@@ -99,6 +128,7 @@ type inspectRow struct {
 	Read    int64      `json:"read_bytes"`
 	Write   int64      `json:"write_bytes"`
 	Weights int64      `json:"weight_bytes"`
+	Live    int64      `json:"live_bytes"` // of activations while the node, or its group, runs
 	Known   bool       `json:"work_known"`
 	Group   string     `json:"group,omitempty"` // the node at which the costs of its group stand
 	Kind    string     `json:"kind,omitempty"`  // of the group
@@ -116,41 +146,45 @@ type costCell struct {
 func inspectRows(in *compiler.Inspection) []inspectRow {
 	rows := make([]inspectRow, 0, len(in.Analysis.Nodes))
 	unitOf := unitsOf(in.Lowered)
+	g := in.Lowered.Problem.Graph
 	for i := range in.Analysis.Nodes {
 		n := &in.Analysis.Nodes[i]
+		unit := unitOf[n.Index]
 		row := inspectRow{
 			Index: int(n.Index), Name: n.Name, Op: n.Op, Output: firstOutput(in.Analysis, n),
-			FLOPs: n.Work.FLOPs, Read: n.Work.ReadBytes, Write: n.Work.WriteBytes, Weights: n.Work.WeightBytes, Known: n.Work.Known,
+			FLOPs: n.Work.FLOPs, Read: n.Work.ReadBytes, Write: n.Work.WriteBytes, Weights: n.Work.WeightBytes,
+			Live: in.LiveBytes[unit], Known: n.Work.Known,
 		}
-		if in.Lowered != nil {
-			unit := unitOf[n.Index]
-			g := in.Lowered.Problem.Graph
-			if len(in.Lowered.Members[unit]) > 1 {
-				row.Group, row.Kind = g.NodeName(unit), g.Op(unit)
-			}
-			for p, proc := range in.Fleet.Platform.Processors {
-				cell := costCell{Processor: proc.Name}
-				if row.ownsCost() {
-					cell.time = in.Lowered.Problem.Costs.Of(unit, ir.ProcID(p))
-					if cell.time != ir.Unsupported {
-						us := cell.time.Us()
-						cell.Us, cell.Source = &us, in.Lowered.Sources[int(unit)*len(in.Fleet.Platform.Processors)+p].String()
-					}
-				}
-				row.Costs = append(row.Costs, cell)
-			}
+		if len(in.Lowered.Members[unit]) > 1 {
+			row.Group, row.Kind = g.NodeName(unit), g.Op(unit)
+		}
+		if in.Fleet != nil {
+			row.price(in, unit)
 		}
 		rows = append(rows, row)
 	}
 	return rows
 }
 
+// price fills the costs, which stand at one node of a group.
+func (r *inspectRow) price(in *compiler.Inspection, unit ir.NodeID) {
+	procs := in.Fleet.Platform.Processors
+	for p, proc := range procs {
+		cell := costCell{Processor: proc.Name}
+		if r.ownsCost() {
+			cell.time = in.Lowered.Problem.Costs.Of(unit, ir.ProcID(p))
+			if cell.time != ir.Unsupported {
+				us := cell.time.Us()
+				cell.Us, cell.Source = &us, in.Lowered.Sources[int(unit)*len(procs)+p].String()
+			}
+		}
+		r.Costs = append(r.Costs, cell)
+	}
+}
+
 // unitsOf maps the model's nodes to the nodes of the graph that stand for them.
 func unitsOf(l *ir.Lowered) map[int32]ir.NodeID {
 	of := map[int32]ir.NodeID{}
-	if l == nil {
-		return of
-	}
 	for u, members := range l.Members {
 		for _, i := range members {
 			of[i] = ir.NodeID(u)
@@ -182,105 +216,61 @@ func firstOutput(a *frontend.Analysis, n *frontend.NodeInfo) string {
 	return text
 }
 
-func sortRows(rows []inspectRow, by string) {
-	key := map[string]func(a, b *inspectRow) int{
-		"name":    func(a, b *inspectRow) int { return cmp.Compare(a.Name, b.Name) },
-		"op":      func(a, b *inspectRow) int { return cmp.Compare(a.Op, b.Op) },
-		"flops":   func(a, b *inspectRow) int { return cmp.Compare(b.FLOPs, a.FLOPs) },
-		"read":    func(a, b *inspectRow) int { return cmp.Compare(b.Read, a.Read) },
-		"write":   func(a, b *inspectRow) int { return cmp.Compare(b.Write, a.Write) },
-		"weights": func(a, b *inspectRow) int { return cmp.Compare(b.Weights, a.Weights) },
-		"cost":    func(a, b *inspectRow) int { return cmp.Compare(leastCost(b), leastCost(a)) },
-	}[by]
-	if key != nil {
-		slices.SortStableFunc(rows, func(a, b inspectRow) int { return key(&a, &b) })
-	}
-}
-
 // ownsCost says whether the costs of the node's group stand at the node.
 func (r *inspectRow) ownsCost() bool { return r.Group == "" || r.Group == r.Name }
 
-// leastCost is what the node costs where it is cheapest.
-func leastCost(r *inspectRow) ir.Time {
+// sortRows sorts by a column; rows that are equal there keep the order in which
+// the nodes run.
+func sortRows(rows []inspectRow, by string, reverse bool) {
+	key := map[string]func(a, b *inspectRow) int{
+		"index":   func(a, b *inspectRow) int { return cmp.Compare(a.Index, b.Index) },
+		"node":    func(a, b *inspectRow) int { return cmp.Compare(a.Name, b.Name) },
+		"op":      func(a, b *inspectRow) int { return cmp.Compare(a.Op, b.Op) },
+		"output":  func(a, b *inspectRow) int { return cmp.Compare(a.Output, b.Output) },
+		"flops":   func(a, b *inspectRow) int { return cmp.Compare(b.FLOPs, a.FLOPs) },
+		"read":    func(a, b *inspectRow) int { return cmp.Compare(b.Read, a.Read) },
+		"written": func(a, b *inspectRow) int { return cmp.Compare(b.Write, a.Write) },
+		"weights": func(a, b *inspectRow) int { return cmp.Compare(b.Weights, a.Weights) },
+		"live":    func(a, b *inspectRow) int { return cmp.Compare(b.Live, a.Live) },
+		"group":   func(a, b *inspectRow) int { return cmp.Compare(a.Group, b.Group) },
+		"cost":    func(a, b *inspectRow) int { return cmp.Compare(leastCost(b.Costs), leastCost(a.Costs)) },
+	}[by]
+	if key == nil && by != "" {
+		key = func(a, b *inspectRow) int { return cmp.Compare(costOn(b.Costs, by), costOn(a.Costs, by)) }
+	}
+	sortBy(rows, key, reverse)
+}
+
+func sortBy[T any](rows []T, key func(a, b *T) int, reverse bool) {
+	switch {
+	case key != nil && reverse:
+		slices.SortStableFunc(rows, func(a, b T) int { return key(&b, &a) })
+	case key != nil:
+		slices.SortStableFunc(rows, func(a, b T) int { return key(&a, &b) })
+	case reverse:
+		slices.Reverse(rows)
+	}
+}
+
+// costOn is the cost on a processor; Unsupported, the least, where there is none.
+func costOn(costs []costCell, processor string) ir.Time {
+	for _, c := range costs {
+		if c.Processor == processor && c.Us != nil {
+			return c.time
+		}
+	}
+	return ir.Unsupported
+}
+
+// leastCost is the cost where it is lowest.
+func leastCost(costs []costCell) ir.Time {
 	least := ir.Unsupported
-	for _, c := range r.Costs {
-		if c.time != ir.Unsupported && (least == ir.Unsupported || c.time < least) {
+	for _, c := range costs {
+		if c.Us != nil && (least == ir.Unsupported || c.time < least) {
 			least = c.time
 		}
 	}
 	return least
-}
-
-func printInspection(u *ui, in *compiler.Inspection, rows []inspectRow, format string) error {
-	switch format {
-	case "json":
-		return printJSON(u, struct {
-			Model string       `json:"model"`
-			Nodes []inspectRow `json:"nodes"`
-			Notes []string     `json:"notes"`
-		}{in.Analysis.File, rows, append([]string{}, in.Notes...)})
-	case "csv":
-		w := csv.NewWriter(u.out)
-		header := []string{"index", "name", "op", "output", "flops", "read_bytes", "write_bytes", "weight_bytes"}
-		if in.Fleet != nil {
-			header = append(header, "group", "kind")
-			for _, p := range in.Fleet.Platform.Processors {
-				header = append(header, p.Name+"_us", p.Name+"_source")
-			}
-		}
-		if err := w.Write(header); err != nil {
-			return err
-		}
-		for _, r := range rows {
-			cells := []string{fmt.Sprint(r.Index), r.Name, r.Op, r.Output, fmt.Sprint(r.FLOPs), fmt.Sprint(r.Read), fmt.Sprint(r.Write), fmt.Sprint(r.Weights)}
-			if in.Fleet != nil {
-				cells = append(cells, r.Group, r.Kind)
-			}
-			for _, c := range r.Costs {
-				if c.Us == nil {
-					cells = append(cells, "", "")
-				} else {
-					cells = append(cells, fmt.Sprintf("%.6f", *c.Us), c.Source)
-				}
-			}
-			if err := w.Write(cells); err != nil {
-				return err
-			}
-		}
-		w.Flush()
-		return w.Error()
-	}
-	header := []string{"node", "op", "output", "FLOPs", "read", "written", "weights"}
-	if in.Fleet != nil {
-		header = append(header, "group")
-		for _, p := range in.Fleet.Platform.Processors {
-			header = append(header, p.Name+" us")
-		}
-	}
-	var table [][]string
-	var flops, weights int64
-	for _, r := range rows {
-		cells := []string{r.Name, r.Op, r.Output, countText(r.FLOPs), bytesText(r.Read), bytesText(r.Write), bytesText(r.Weights)}
-		if in.Fleet != nil {
-			cells = append(cells, r.Group)
-		}
-		for _, c := range r.Costs {
-			switch {
-			case c.Us == nil && !r.ownsCost():
-				cells = append(cells, "")
-			case c.Us == nil:
-				cells = append(cells, "-")
-			default:
-				cells = append(cells, fmt.Sprintf("%.1f %s", *c.Us, c.Source[:1]))
-			}
-		}
-		table = append(table, cells)
-		flops += r.FLOPs
-		weights += r.Weights
-	}
-	u.table(header, table)
-	u.printf("\n%s run, %d constant, %d unused; %sFLOP, weights %s\n", count(len(rows), "node", "nodes"), in.Analysis.Constant, in.Analysis.Dead, countText(flops), bytesText(weights))
-	return nil
 }
 
 // opTotal is what the nodes of one operator add up to.
@@ -291,10 +281,13 @@ type opTotal struct {
 	Read    int64      `json:"read_bytes"`
 	Write   int64      `json:"write_bytes"`
 	Weights int64      `json:"weight_bytes"`
+	Live    int64      `json:"live_bytes"` // the most while one of them runs
 	Costs   []costCell `json:"costs,omitempty"`
 }
 
-func printByOp(u *ui, rows []inspectRow, format string) error {
+// totalsByOp adds rows up. The cost of a group counts for the operator of the node
+// at which it stands; a processor that does not support one of the nodes has none.
+func totalsByOp(rows []inspectRow) []opTotal {
 	at := map[string]int{}
 	var totals []opTotal
 	for _, r := range rows {
@@ -313,73 +306,69 @@ func printByOp(u *ui, rows []inspectRow, format string) error {
 		t.Read += r.Read
 		t.Write += r.Write
 		t.Weights += r.Weights
-		for k, c := range r.Costs {
-			switch {
-			case c.time == ir.Unsupported:
-				t.Costs[k].time = ir.Unsupported
-			case t.Costs[k].time != ir.Unsupported:
-				t.Costs[k].time += c.time
-			}
-		}
+		t.Live = max(t.Live, r.Live)
+		addCosts(t.Costs, r.Costs)
 	}
 	for i := range totals {
-		for k := range totals[i].Costs {
-			if c := &totals[i].Costs[k]; c.time != ir.Unsupported {
-				us := c.time.Us()
-				c.Us = &us
-			}
-		}
+		finishCosts(totals[i].Costs)
 	}
-	slices.SortStableFunc(totals, func(a, b opTotal) int {
-		return cmp.Or(cmp.Compare(b.FLOPs, a.FLOPs), cmp.Compare(a.Op, b.Op))
-	})
-	header := []string{"op", "nodes", "FLOPs", "read", "written", "weights"}
-	if len(totals) > 0 {
-		for _, c := range totals[0].Costs {
-			header = append(header, c.Processor+" us")
-		}
-	}
-	switch format {
-	case "json":
-		return printJSON(u, totals)
-	case "csv":
-		w := csv.NewWriter(u.out)
-		if err := w.Write(header); err != nil {
-			return err
-		}
-		for _, t := range totals {
-			if err := w.Write(t.cells(func(n int64) string { return fmt.Sprint(n) }, func(n int64) string { return fmt.Sprint(n) })); err != nil {
-				return err
-			}
-		}
-		w.Flush()
-		return w.Error()
-	}
-	var table [][]string
-	for _, t := range totals {
-		table = append(table, t.cells(countText, bytesText))
-	}
-	u.table(header, table)
-	return nil
+	return totals
 }
 
-func (t *opTotal) cells(count, bytes func(int64) string) []string {
-	cells := []string{t.Op, fmt.Sprint(t.Nodes), count(t.FLOPs), bytes(t.Read), bytes(t.Write), bytes(t.Weights)}
-	for _, c := range t.Costs {
-		if c.Us == nil {
-			cells = append(cells, "-")
+// addCosts adds the costs of a node to a total, with the sources that it rests on.
+func addCosts(total, costs []costCell) {
+	for k, c := range costs {
+		switch {
+		case c.time == ir.Unsupported:
+			total[k].time = ir.Unsupported
+		case total[k].time != ir.Unsupported:
+			total[k].time += c.time
+			if c.Source != "" && !strings.Contains(total[k].Source, c.Source) {
+				total[k].Source = joinSources(total[k].Source, c.Source)
+			}
+		}
+	}
+}
+
+// joinSources lists sources from the best to the weakest.
+func joinSources(a, b string) string {
+	var list []string
+	for _, s := range []ir.CostSource{ir.Measured, ir.Fitted, ir.Roofline} {
+		if strings.Contains(a, s.String()) || b == s.String() {
+			list = append(list, s.String())
+		}
+	}
+	return strings.Join(list, "+")
+}
+
+func finishCosts(total []costCell) {
+	for k := range total {
+		if c := &total[k]; c.time != ir.Unsupported {
+			us := c.time.Us()
+			c.Us = &us
 		} else {
-			cells = append(cells, fmt.Sprintf("%.1f", *c.Us))
+			c.Source = ""
 		}
 	}
-	return cells
 }
 
-func printJSON(u *ui, v any) error {
-	text, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
+func sortTotals(totals []opTotal, by string, reverse bool) {
+	byFLOPs := func(a, b *opTotal) int { return cmp.Or(cmp.Compare(b.FLOPs, a.FLOPs), cmp.Compare(a.Op, b.Op)) }
+	key := map[string]func(a, b *opTotal) int{
+		"": byFLOPs, "flops": byFLOPs,
+		"op":      func(a, b *opTotal) int { return cmp.Compare(a.Op, b.Op) },
+		"index":   func(a, b *opTotal) int { return cmp.Compare(b.Nodes, a.Nodes) },
+		"read":    func(a, b *opTotal) int { return cmp.Compare(b.Read, a.Read) },
+		"written": func(a, b *opTotal) int { return cmp.Compare(b.Write, a.Write) },
+		"weights": func(a, b *opTotal) int { return cmp.Compare(b.Weights, a.Weights) },
+		"live":    func(a, b *opTotal) int { return cmp.Compare(b.Live, a.Live) },
+		"cost":    func(a, b *opTotal) int { return cmp.Compare(leastCost(b.Costs), leastCost(a.Costs)) },
+		"node":    func(a, b *opTotal) int { return cmp.Compare(b.Nodes, a.Nodes) },
+		"output":  func(a, b *opTotal) int { return cmp.Compare(a.Op, b.Op) },
+		"group":   func(a, b *opTotal) int { return cmp.Compare(a.Op, b.Op) },
+	}[by]
+	if key == nil {
+		key = func(a, b *opTotal) int { return cmp.Compare(costOn(b.Costs, by), costOn(a.Costs, by)) }
 	}
-	u.printf("%s\n", text)
-	return nil
+	sortBy(totals, key, reverse)
 }
