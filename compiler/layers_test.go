@@ -16,12 +16,12 @@ var layers = [][]string{
 	{"frontend/onnxpb", "compiler/diag", "compiler/robust"},
 	{"compiler/ir", "frontend/onnxfile"},
 	{
-		"profiles", "profiles/importer",
+		"profiles", "profiles/importer", "profiles/draw",
 		"frontend/shape", "frontend/work",
 		"passes/sched", "passes/bound", "passes/partition", "passes/assign", "passes",
 	},
 	{"frontend", "backend", "backend/report", "backend/export", "backend/runtime"},
-	{"compiler", "backend/verify", "backend/bench", "profiles/measure"},
+	{"compiler", "backend/verify", "backend/bench", "profiles/machine", "profiles/measure"},
 	{"compiler/cmd/dnnsplit"},
 }
 

@@ -89,7 +89,7 @@ between them. "Do not split" is a possible answer.`,
 		newVerify(u), newBench(u), newDiff(u),
 		newExport(u), newImport(u),
 	)
-	cmd.AddCommand(newProfile(u))
+	cmd.AddCommand(newProfile(u), newDevices(u))
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	return cmd
 }
