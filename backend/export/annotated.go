@@ -79,7 +79,7 @@ func (j *job) annotated(ctx context.Context) error {
 	if !strings.EqualFold(sum, j.m.Model.SHA256) {
 		return &diag.Error{File: path, Msg: "it is not the model that was split: its SHA-256 is " + sum + ", the manifest says " + j.m.Model.SHA256}
 	}
-	m, err := onnxfile.Open(ctx, path, onnxfile.Options{})
+	m, err := onnxfile.Open(ctx, path, j.Limits)
 	if err != nil {
 		return err
 	}

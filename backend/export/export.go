@@ -13,6 +13,7 @@ import (
 
 	"github.com/dnnsplit/dnnsplit/backend"
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
+	"github.com/dnnsplit/dnnsplit/frontend/onnxfile"
 )
 
 // Options say what to export and how.
@@ -30,6 +31,8 @@ type Options struct {
 	Dims   map[string]int64   // nnstreamer: sizes of symbolic dimensions, which must be static there
 	Shapes map[string][]int64 // nnstreamer: the same for whole values, by name
 	Port   int                // nnstreamer: the first of the ports; 0: 5001
+
+	Limits onnxfile.Options // on the model and the sub-models
 
 	// Progress, if not nil, is called as bytes are written: see backend.WriteOptions.
 	Progress func(done float64, note string)

@@ -67,7 +67,7 @@ func (s *source) elem(name string) (ir.ElemType, bool) {
 // open opens a sub-model's file.
 func (j *job) open(ctx context.Context, sub int) (*onnxfile.Model, error) {
 	path := filepath.Join(j.dir, j.m.Submodels[sub].File)
-	m, err := onnxfile.Open(ctx, path, onnxfile.Options{})
+	m, err := onnxfile.Open(ctx, path, j.Limits)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ func (v *verification) contained(ctx context.Context) func(name string) (ir.Type
 	var types map[string]*onnxpb.TypeProto
 	return func(name string) (ir.Type, error) {
 		if types == nil {
-			m, err := onnxfile.Open(ctx, v.model, onnxfile.Options{})
+			m, err := onnxfile.Open(ctx, v.model, v.Limits)
 			if err != nil {
 				return ir.Type{}, err
 			}

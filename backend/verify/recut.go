@@ -41,7 +41,7 @@ const (
 func (v *verification) halfTensors(ctx context.Context) ([]string, error) {
 	var names []string
 	for i := range v.manifest.Submodels {
-		sub, err := onnxfile.Open(ctx, filepath.Join(v.dir, v.manifest.Submodels[i].File), onnxfile.Options{})
+		sub, err := onnxfile.Open(ctx, filepath.Join(v.dir, v.manifest.Submodels[i].File), v.Limits)
 		if err != nil {
 			return nil, err
 		}
@@ -63,7 +63,7 @@ func (v *verification) halfTensors(ctx context.Context) ([]string, error) {
 // piece encodes the part of the model that sub-model i holds.
 func (v *verification) piece(ctx context.Context, whole *onnxfile.Model, i int) ([]byte, error) {
 	path := filepath.Join(v.dir, v.manifest.Submodels[i].File)
-	sub, err := onnxfile.Open(ctx, path, onnxfile.Options{})
+	sub, err := onnxfile.Open(ctx, path, v.Limits)
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +209,7 @@ func inputsOf(n *onnxpb.NodeProto) []string {
 // outputs of every feed and the sub-model that differs from its piece, if one
 // does. why says what keeps it from that.
 func (v *verification) recut(ctx context.Context) (want [][]*runtime.Value, culprit *Culprit, why string, err error) {
-	whole, err := onnxfile.Open(ctx, v.model, onnxfile.Options{})
+	whole, err := onnxfile.Open(ctx, v.model, v.Limits)
 	if err != nil {
 		return nil, nil, err.Error(), ctx.Err()
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/frontend/onnxfile"
 )
 
 // Options say what to verify and how.
@@ -38,6 +39,7 @@ type Options struct {
 	// Tolerance, if positive, is the largest absolute or relative difference that
 	// still counts as equal.
 	Tolerance float64
+	Limits    onnxfile.Options // on the model and the sub-models, where they are read here
 	// Progress, if not nil, is told what is being done, a few words each time.
 	Progress func(what string)
 

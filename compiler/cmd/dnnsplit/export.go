@@ -31,6 +31,7 @@ written. How to use the result is printed on standard output.`
 	to.choices = names
 	format := formatFlag{"text", []string{"text", "json"}}
 	quiet := false
+	var limits limitFlags
 	cmd := &cobra.Command{
 		Use:   "export BUNDLE --to " + strings.Join(names, "|") + " [-o DIR]",
 		Short: "turn a bundle into what other tools take",
@@ -51,6 +52,7 @@ written. How to use the result is printed on standard output.`
 			}
 			o.Bundle, o.To, o.Hosts = args[0], to.value, hosts.values
 			o.Dims, o.Shapes = shapes.dims, shapes.inputs
+			o.Limits = limits.options()
 			if o.Port < 0 || o.Port > 65535 {
 				return wrong("--port: %d is no port", o.Port)
 			}
@@ -93,6 +95,7 @@ written. How to use the result is printed on standard output.`
 	fl.Var(&hosts, "host", "nnstreamer: the address of a device (default localhost); repeatable")
 	fl.Var(&shapes, "shape", "nnstreamer: extent of a symbolic dimension, or shape of a value, which are static there; repeatable")
 	fl.IntVar(&o.Port, "port", 0, "nnstreamer: the first port for tensors between devices (default 5001)")
+	limits.add(fl)
 	fl.Var(&format, "format", "of what is printed")
 	fl.BoolVarP(&quiet, "quiet", "q", false, "no notes and no progress on standard error")
 	return cmd

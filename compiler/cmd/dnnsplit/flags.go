@@ -7,6 +7,8 @@ import (
 
 	"github.com/dnnsplit/dnnsplit/compiler"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/frontend/onnxfile"
+	"github.com/spf13/pflag"
 )
 
 // The types below are pflag.Values: they refuse bad text while the command line
@@ -135,4 +137,20 @@ func (f *inputFlag) Set(text string) error {
 	}
 	(*f)[name] = file
 	return nil
+}
+
+// limitFlags bound what a model may cost to read.
+type limitFlags struct {
+	depth, nodes int
+	structure    int64 // MiB
+}
+
+func (f *limitFlags) add(fl *pflag.FlagSet) {
+	fl.IntVar(&f.depth, "max-depth", 0, "refuse models whose graphs are nested deeper (default 64)")
+	fl.IntVar(&f.nodes, "max-nodes", 0, "refuse models of more nodes (default 10 million; a million after inlining)")
+	fl.Int64Var(&f.structure, "max-structure", 0, "refuse models that take more memory without their weights, in `MiB` (default 2048)")
+}
+
+func (f *limitFlags) options() onnxfile.Options {
+	return onnxfile.Options{MaxDepth: max(f.depth, 0), MaxNodes: max(f.nodes, 0), MaxBytes: min(max(f.structure, 0), 1<<40) << 20}
 }

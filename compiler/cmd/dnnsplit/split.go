@@ -125,15 +125,12 @@ type splitFlags struct {
 
 	placement, savePlacement string
 
-	maxDepth, maxNodes int
-	maxStructure       int64 // MiB
+	limits limitFlags
 }
 
 func (f *splitFlags) model(fl *pflag.FlagSet) {
 	fl.Var(&f.shapes, "shape", "extent of a symbolic dimension, or shape of an input, for costs only; repeatable")
-	fl.IntVar(&f.maxDepth, "max-depth", 0, "refuse models whose graphs are nested deeper (default 64)")
-	fl.IntVar(&f.maxNodes, "max-nodes", 0, "refuse models of more nodes (default 10 million; a million after inlining)")
-	fl.Int64Var(&f.maxStructure, "max-structure", 0, "refuse models that take more memory without their weights, in `MiB` (default 2048)")
+	f.limits.add(fl)
 }
 
 func (f *splitFlags) search(fl *pflag.FlagSet, o *compiler.Options) {
@@ -157,7 +154,8 @@ func (f *splitFlags) apply(u *ui, o *compiler.Options) {
 	o.Submodels = int(f.submodels)
 	o.Objective = ir.Objective(f.objective)
 	o.TimeLimit = f.timeLimit
-	o.MaxDepth, o.MaxNodes, o.MaxStructureBytes = max(f.maxDepth, 0), max(f.maxNodes, 0), min(max(f.maxStructure, 0), 1<<40)<<20
+	l := f.limits.options()
+	o.MaxDepth, o.MaxNodes, o.MaxStructureBytes = l.MaxDepth, l.MaxNodes, l.MaxBytes
 	o.KeepFunctions = f.inline.value == "never"
 	o.Progress = u.progress
 }

@@ -39,6 +39,7 @@ give {"shapes": {INPUT: [...]}, "values": {INPUT: ...}} for inputs that need the
 			o.Bundle = args[0]
 			o.Dims, o.Shapes = f.shapes.dims, f.shapes.inputs
 			o.InputFiles = inputs
+			o.Limits = f.limits.options()
 			switch o.Engine {
 			case "", verify.EngineORT, verify.EngineGo:
 			default:
@@ -80,6 +81,7 @@ give {"shapes": {INPUT: [...]}, "values": {INPUT: ...}} for inputs that need the
 	fl.IntVar(&o.Trials, "trials", 0, "sets of inputs (default 2: one cannot tell whether outputs depend on inputs)")
 	fl.Float64Var(&o.Tolerance, "tolerance", 0, "largest absolute or relative difference that counts as equal (default: bit for bit)")
 	fl.StringVar(&level, "optimization", level, "`LEVEL` of graph optimisation to compare at besides off: disabled (none), basic, extended, all")
+	f.limits.add(fl)
 	f.format = formatFlag{"text", []string{"text", "json"}}
 	fl.Var(&f.format, "format", "of the report")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress on standard error")
