@@ -76,6 +76,11 @@ func lower(ctx context.Context, o Options) (r *Result, err error) {
 	if err != nil {
 		return nil, err
 	}
+	return lowerFor(ctx, o, fleet)
+}
+
+// lowerFor is lower for a fleet that is loaded.
+func lowerFor(ctx context.Context, o Options, fleet *profiles.Fleet) (r *Result, err error) {
 	a, err := load(ctx, &o)
 	if err != nil {
 		return nil, err
@@ -178,6 +183,9 @@ func loadFleet(o *Options) (*profiles.Fleet, error) {
 
 func (o *Options) lowerOptions(fleet *profiles.Fleet) (frontend.LowerOptions, error) {
 	lo := frontend.LowerOptions{Submodels: o.submodels(), Group: passes.Groups}
+	if o.KeepNodes {
+		lo.Group = nil
+	}
 	rules := func(flag string, in []Rule) ([]frontend.Rule, error) {
 		var out []frontend.Rule
 		for _, r := range in {

@@ -93,6 +93,14 @@ func Inspect(ctx context.Context, o Options) (in *Inspection, err error) {
 	return in, nil
 }
 
+// Lower reads and lowers a model on a fleet that is at hand instead of in a
+// folder: what Compile does before placement. o.Devices does not count. The
+// result has neither placement nor bundle; close it.
+func Lower(ctx context.Context, o Options, fleet *profiles.Fleet) (r *Result, err error) {
+	defer catch(&err)
+	return lowerFor(ctx, o, fleet)
+}
+
 // fileError says what is wrong with a file, without the name of the system call.
 func fileError(path string, err error) error {
 	if pe, ok := err.(*os.PathError); ok {

@@ -21,6 +21,7 @@ type Options struct {
 	Dims   map[string]int64   // symbolic dimension → extent, for costing only
 	Inputs map[string][]int64 // graph input → shape, for costing only
 
+	KeepNodes     bool // let every node be a unit of its own, also where runtimes fuse it with others
 	KeepFunctions bool // never replace a function call by the function's body
 
 	Source, Sink string // device names; "": as the fleet says

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
@@ -24,6 +25,44 @@ type CostFile struct {
 	Source     string            // where the numbers come from, as in a device profile; may be ""
 	Parameters Parameters
 	Entries    []CostEntry // ascending by Signature, each once
+
+	// SubmodelRuns are the measurements that entries and parameters were calibrated
+	// to, so that later ones can be calibrated together with them. Predictions do
+	// not look at them. Ascending by SubmodelRun.Key, each once.
+	SubmodelRuns []SubmodelRun
+}
+
+// SubmodelRun is a measured run of a sub-model: of one operation or group alone,
+// of a stretch of a model, of a whole model.
+type SubmodelRun struct {
+	Units       []UnitCount // what it holds, ascending by signature, each once; all have an entry
+	Inputs      int64       // distinct values that it takes
+	InputBytes  int64
+	Outputs     int64 // distinct values that it gives
+	OutputBytes int64
+	MedianUs    float64
+	SpreadUs    float64
+	Runs        int64  // ≥ 1
+	Model       string // name of the file that it was cut from; informative
+	Whole       bool   // it is a whole model
+	// Shared says that it ran while other processors were busy, as in a bench of a split.
+	Shared bool
+}
+
+// UnitCount is how often a sub-model holds operations of a signature.
+type UnitCount struct {
+	Signature string
+	Count     int64 // ≥ 1
+}
+
+// Key tells runs of sub-models that hold different things apart.
+func (r *SubmodelRun) Key() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%t %t %d %d %d %d", r.Whole, r.Shared, r.Inputs, r.InputBytes, r.Outputs, r.OutputBytes)
+	for _, u := range r.Units {
+		fmt.Fprintf(&b, "\n%d %s", u.Count, u.Signature)
+	}
+	return b.String()
 }
 
 // Parameters are measured or calibrated properties of the processor. Each one
@@ -94,7 +133,9 @@ func (c *CostFile) Encode(w io.Writer) error {
 		b.WriteString("\n  ")
 		b.Write(encodeJSON(entryText{e.Signature, e.Op, e.Domain, e.Elem.String(), e.FLOPs, e.Bytes, e.MedianUs, e.SpreadUs, e.Runs}))
 	}
-	b.WriteString("\n ]\n}\n")
+	b.WriteString("\n ]")
+	c.encodeRuns(&b, entries)
+	b.WriteString("\n}\n")
 	_, err := w.Write(b.Bytes())
 	return err
 }
@@ -165,7 +206,7 @@ func (c *CostFile) check() error {
 		}
 		seen[e.Signature] = true
 	}
-	return nil
+	return c.checkRuns(seen)
 }
 
 func (e *CostEntry) check() error {
@@ -259,6 +300,7 @@ func (c *CostFile) Merge(newer *CostFile) error {
 		}
 	}
 	slices.SortFunc(c.Entries, func(a, b CostEntry) int { return cmp.Compare(a.Signature, b.Signature) })
+	c.mergeRuns(newer.SubmodelRuns)
 	return nil
 }
 

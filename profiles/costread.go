@@ -230,7 +230,8 @@ func (r *costReader) whole(v value, what string) int64 {
 
 func (r *costReader) file() *CostFile {
 	c := &CostFile{}
-	keys := []string{"schema", "processor", "entries", "machine", "source", "parameters"}
+	keys := []string{"schema", "processor", "entries", "machine", "source", "parameters", "submodel_runs"}
+	var runs []readRun
 	r.object(r.value(), "a cost file", 3, keys, func(key string, v value) {
 		switch key {
 		case "schema":
@@ -247,8 +248,11 @@ func (r *costReader) file() *CostFile {
 			c.Parameters = r.parameters(v)
 		case "entries":
 			c.Entries = r.entries(v)
+		case "submodel_runs":
+			runs = r.runs(v)
 		}
 	})
+	r.resolveRuns(c, runs)
 	return c
 }
 

@@ -73,8 +73,8 @@ type bench struct {
 	model    string
 	places   []place
 	shared   bool
-	workers  []*worker // by place
-	all      *worker   // on the cores of all used places
+	workers  []*runtime.Thread // by place
+	all      *runtime.Thread   // on the cores of all used places
 	eng      runtime.Engine
 	program  *program
 	report   *Report
@@ -150,14 +150,14 @@ func prepare(ctx context.Context, o Options) (*bench, error) {
 		EmulateLinks: o.EmulateLinks, Tolerance: o.Tolerance, Whole: []Result{}, Parallel: []Result{}, Notes: []string{},
 	}
 	for _, p := range b.places {
-		w := startWorker(p.CPUs)
+		w := runtime.StartThread(p.CPUs)
 		b.workers = append(b.workers, w)
-		if w.err != nil {
-			b.note("%v; times are those of free threads", w.err)
+		if w.Err != nil {
+			b.note("%v; times are those of free threads", w.Err)
 		}
 		b.report.Processors = append(b.report.Processors, b.processor(p))
 	}
-	b.all = startWorker(union(b.places))
+	b.all = runtime.StartThread(union(b.places))
 	if b.shared {
 		b.note("cores stand for several processors each: what the split takes here is more than it would on processors of their own")
 	}
@@ -211,10 +211,10 @@ func (b *bench) close() {
 		f()
 	}
 	for _, w := range b.workers {
-		w.stop()
+		w.Stop()
 	}
 	if b.all != nil {
-		b.all.stop()
+		b.all.Stop()
 	}
 }
 

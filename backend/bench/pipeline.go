@@ -85,7 +85,7 @@ func (p *program) newBatch(ctx context.Context, count, window int, polite, recor
 }
 
 // run runs the batch on the workers and waits for it.
-func (b *batch) run(workers []*worker) error {
+func (b *batch) run(workers []*runtime.Thread) error {
 	if b.p.network != nil {
 		b.p.network.reset()
 	}
@@ -100,7 +100,7 @@ func (b *batch) run(workers []*worker) error {
 			continue
 		}
 		active++
-		go workers[w].do(func() {
+		go workers[w].Do(func() {
 			defer func() { done <- struct{}{} }()
 			if err := b.work(w); err != nil {
 				b.errs[w] = err

@@ -69,7 +69,7 @@ type builder struct {
 
 // newProgram loads the sub-models on their workers' threads. feed and outputs are
 // the graph inputs, and outputs of the model on them. The caller closes the program.
-func newProgram(ctx context.Context, eng runtime.Engine, dir string, m *backend.Manifest, places []place, workers []*worker, options []runtime.Options, feed map[string]*runtime.Value, outputs map[string]*runtime.Value, emulate bool) (*program, error) {
+func newProgram(ctx context.Context, eng runtime.Engine, dir string, m *backend.Manifest, places []place, workers []*runtime.Thread, options []runtime.Options, feed map[string]*runtime.Value, outputs map[string]*runtime.Value, emulate bool) (*program, error) {
 	b := &builder{
 		p: &program{workers: make([][]*step, len(places))}, m: m, places: places,
 		ids: map[string]int{}, arrival: map[arrivalKey]int{}, bytes: map[string]int64{}, transfers: map[string][]backend.Transfer{},
@@ -87,7 +87,7 @@ func newProgram(ctx context.Context, eng runtime.Engine, dir string, m *backend.
 		path := filepath.Join(dir, s.File)
 		st := &step{index: i, worker: w}
 		var err error
-		workers[w].do(func() { st.session, err = eng.Load(runtime.Model{Path: path}, options[w]) })
+		workers[w].Do(func() { st.session, err = eng.Load(runtime.Model{Path: path}, options[w]) })
 		if err == nil {
 			b.p.steps = append(b.p.steps, st)
 			b.p.workers[w] = append(b.p.workers[w], st)

@@ -17,7 +17,7 @@ func wholeName(processor string) string { return "whole on " + processor }
 
 // whole is a session of the whole model that is timed.
 type whole struct {
-	on      *worker
+	on      *runtime.Thread
 	session runtime.Session
 	call    runtime.Call
 	in, out []runtime.Held
@@ -73,10 +73,10 @@ func (b *bench) loadWhole() (map[string]*runtime.Value, error) {
 }
 
 // wholeOn loads the whole model on a worker's thread.
-func (b *bench) wholeOn(on *worker, o runtime.Options) (*whole, error) {
+func (b *bench) wholeOn(on *runtime.Thread, o runtime.Options) (*whole, error) {
 	w := &whole{on: on}
 	var err error
-	on.do(func() { w.session, err = b.eng.Load(runtime.Model{Path: b.model}, o) })
+	on.Do(func() { w.session, err = b.eng.Load(runtime.Model{Path: b.model}, o) })
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (b *bench) ready(w *whole) error {
 
 func (b *bench) add(name string, w *whole) {
 	b.list = append(b.list, &contestant{name: name, run: func(n int) (us []float64, err error) {
-		w.on.do(func() { us, err = w.time(n) })
+		w.on.Do(func() { us, err = w.time(n) })
 		return us, err
 	}})
 }

@@ -1,0 +1,295 @@
+package measure
+
+import (
+	"math"
+	"slices"
+
+	"github.com/dnnsplit/dnnsplit/profiles"
+)
+
+// A run of a sub-model takes
+//
+//	launch + inputs·a + inputBytes·b + outputs·c + outputBytes·d + Σ count·cost
+//
+// and all runs together are a system of linear equations with unknowns that are
+// not negative and a small error in every row. It is solved by the iteration of
+// W. H. Richardson (Journal of the Optical Society of America 62, 1972) and L. B.
+// Lucy (Astronomical Journal 79, 1974), the maximum-likelihood expectation
+// maximisation of emission tomography (L. A. Shepp, Y. Vardi, IEEE Transactions on
+// Medical Imaging 1, 1982): each unknown is multiplied by the mean of
+// measured/predicted over the rows that hold it. Unknowns stay positive, rows need
+// not determine all of them, and what they do not determine keeps the proportions
+// that it started with: the times of the operations alone.
+//
+// Rows are weighted by 1/time, so that relative errors count, and by what they
+// are worth: an operation alone says little about the operation in a model where
+// longer stretches hold it.
+const (
+	iterations = 400
+
+	weightWhole   = 8
+	weightStretch = 1
+	weightAlone   = 0.02
+	weightShared  = 12 // the sub-models of a real split, run as they would be
+
+	// Where to start: what a value costs that crosses an edge.
+	startValueUs = 0.2
+	startByteUs  = 5e-5 // 20 GB/s
+
+	// What is smaller is nothing: the copy costs left out of the parameters.
+	leastValueUs = 0.02
+	leastByteUs  = 1e-7
+)
+
+// The unknowns before the signatures.
+const (
+	launchColumn = iota
+	inputColumn
+	inputByteColumn
+	outputColumn
+	outputByteColumn
+	firstSignature
+)
+
+// term is an unknown in a row.
+type term struct {
+	column int
+	count  float64
+}
+
+// row is a run.
+type row struct {
+	terms  []term
+	us     float64
+	weight float64
+}
+
+// system is the equations of a cost file.
+type system struct {
+	rows    []row
+	x       []float64
+	columns map[string]int // by signature
+	names   []string       // signatures, by column less firstSignature
+}
+
+// Calibrate sets the costs of the entries that the file's sub-model runs hold,
+// and the launch and copy costs of the processor, to those that explain all runs
+// together best. Other entries stay. Without runs nothing changes.
+func Calibrate(c *profiles.CostFile) {
+	if len(c.SubmodelRuns) == 0 {
+		return
+	}
+	s := newSystem(c)
+	s.solve()
+	for i := range c.Entries {
+		if k, ok := s.columns[c.Entries[i].Signature]; ok {
+			c.Entries[i].MedianUs = round(s.x[k])
+		}
+	}
+	launch := round(s.x[launchColumn])
+	one := 1.0
+	c.Parameters.LaunchUs, c.Parameters.Scale = &launch, &one
+	c.Parameters.Upload = copyCost(s.x[inputColumn], s.x[inputByteColumn])
+	c.Parameters.Download = copyCost(s.x[outputColumn], s.x[outputByteColumn])
+}
+
+// round keeps six digits: more were never measured.
+func round(us float64) float64 {
+	if us == 0 {
+		return 0
+	}
+	scale := math.Pow(10, 5-math.Floor(math.Log10(math.Abs(us))))
+	return math.Round(us*scale) / scale
+}
+
+func copyCost(value, perByte float64) *profiles.CopyCost {
+	if value < leastValueUs && perByte < leastByteUs {
+		return nil
+	}
+	return &profiles.CopyCost{LatencyUs: round(value), BytesPerUs: round(1 / max(perByte, leastByteUs))}
+}
+
+func newSystem(c *profiles.CostFile) *system {
+	s := &system{columns: map[string]int{}, x: make([]float64, firstSignature)}
+	for i := range c.SubmodelRuns {
+		r := &c.SubmodelRuns[i]
+		s.rows = append(s.rows, s.row(r))
+	}
+	s.start(c)
+	return s
+}
+
+// row makes the equation of a run.
+func (s *system) row(r *profiles.SubmodelRun) row {
+	out := row{us: max(r.MedianUs, 1e-3)}
+	add := func(column int, count int64) {
+		if count > 0 {
+			out.terms = append(out.terms, term{column, float64(count)})
+		}
+	}
+	add(launchColumn, 1)
+	add(inputColumn, r.Inputs)
+	add(inputByteColumn, r.InputBytes)
+	add(outputColumn, r.Outputs)
+	add(outputByteColumn, r.OutputBytes)
+	var count int64
+	for _, u := range r.Units {
+		k, ok := s.columns[u.Signature]
+		if !ok {
+			k = len(s.x)
+			s.columns[u.Signature] = k
+			s.names = append(s.names, u.Signature)
+			s.x = append(s.x, 0)
+		}
+		add(k, u.Count)
+		count += u.Count
+	}
+	switch {
+	case r.Shared:
+		out.weight = weightShared
+	case r.Whole:
+		out.weight = weightWhole
+	case count > 1:
+		out.weight = weightStretch
+	default:
+		out.weight = weightAlone
+	}
+	out.weight /= out.us
+	return out
+}
+
+// start chooses where the iteration starts: an operation at what it took alone,
+// or else at its share of the shortest run that holds it.
+func (s *system) start(c *profiles.CostFile) {
+	launch := math.Inf(1)
+	for _, r := range s.rows {
+		launch = min(launch, r.us)
+	}
+	if c.Parameters.LaunchUs != nil {
+		launch = min(launch, *c.Parameters.LaunchUs)
+	}
+	s.x[launchColumn] = max(launch/2, 1e-3)
+	s.x[inputColumn], s.x[outputColumn] = startValueUs, startValueUs
+	s.x[inputByteColumn], s.x[outputByteColumn] = startByteUs, startByteUs
+	for k := firstSignature; k < len(s.x); k++ {
+		s.x[k] = math.Inf(1)
+	}
+	for _, r := range s.rows {
+		var edges, units float64
+		for _, t := range r.terms {
+			if t.column < firstSignature {
+				edges += t.count * s.x[t.column]
+			} else {
+				units += t.count
+			}
+		}
+		share := max(r.us-edges, 0.05*r.us) / units
+		for _, t := range r.terms {
+			if t.column >= firstSignature {
+				s.x[t.column] = min(s.x[t.column], share)
+			}
+		}
+	}
+	// Alone counts more than any share.
+	for _, r := range s.rows {
+		last := r.terms[len(r.terms)-1]
+		if last.column < firstSignature || last.count > 1 || len(r.terms) > 1 && r.terms[len(r.terms)-2].column >= firstSignature {
+			continue
+		}
+		edges := 0.0
+		for _, t := range r.terms[:len(r.terms)-1] {
+			edges += t.count * s.x[t.column]
+		}
+		s.x[last.column] = max(r.us-edges, 0.05*r.us)
+	}
+}
+
+// predict is the time of a row.
+func (s *system) predict(r *row) float64 {
+	var us float64
+	for _, t := range r.terms {
+		us += float64(t.count * s.x[t.column])
+	}
+	return us
+}
+
+// solve iterates.
+func (s *system) solve() {
+	sum := make([]float64, len(s.x))  // Σ weight·count
+	gain := make([]float64, len(s.x)) // Σ weight·count·measured/predicted
+	for _, r := range s.rows {
+		for _, t := range r.terms {
+			sum[t.column] += float64(r.weight * t.count)
+		}
+	}
+	for range iterations {
+		clear(gain)
+		for i := range s.rows {
+			r := &s.rows[i]
+			q := r.weight * r.us / max(s.predict(r), 1e-9)
+			for _, t := range r.terms {
+				gain[t.column] += float64(q * t.count)
+			}
+		}
+		for k := range s.x {
+			if sum[k] > 0 {
+				s.x[k] *= gain[k] / sum[k]
+			}
+		}
+	}
+}
+
+// Agreement is how well a cost file explains the runs that it holds: relative
+// errors, predicted less measured.
+type Agreement struct {
+	Whole         map[string]float64 // by model
+	StretchMedian float64            // of the absolute errors of stretches of several operations
+	StretchWorst  float64
+	Stretches     int
+}
+
+// Explain compares the runs of a file with what its entries and parameters predict.
+func Explain(c *profiles.CostFile) Agreement {
+	a := Agreement{Whole: map[string]float64{}}
+	cost := map[string]float64{}
+	for _, e := range c.Entries {
+		cost[e.Signature] = e.MedianUs
+	}
+	scale := 1.0
+	if c.Parameters.Scale != nil {
+		scale = *c.Parameters.Scale
+	}
+	var errs []float64
+	for i := range c.SubmodelRuns {
+		r := &c.SubmodelRuns[i]
+		var us float64
+		if c.Parameters.LaunchUs != nil {
+			us = *c.Parameters.LaunchUs
+		}
+		us += copies(c.Parameters.Upload, r.Inputs, r.InputBytes) + copies(c.Parameters.Download, r.Outputs, r.OutputBytes)
+		var count int64
+		for _, u := range r.Units {
+			us += float64(u.Count) * cost[u.Signature] * scale
+			count += u.Count
+		}
+		e := (us - r.MedianUs) / max(r.MedianUs, 1e-3)
+		switch {
+		case r.Whole:
+			a.Whole[r.Model] = e
+		case count > 1:
+			errs = append(errs, math.Abs(e))
+		}
+	}
+	if a.Stretches = len(errs); len(errs) > 0 {
+		slices.Sort(errs)
+		a.StretchMedian, a.StretchWorst = errs[len(errs)/2], errs[len(errs)-1]
+	}
+	return a
+}
+
+func copies(c *profiles.CopyCost, values, size int64) float64 {
+	if c == nil {
+		return 0
+	}
+	return float64(values)*c.LatencyUs + float64(size)/c.BytesPerUs
+}

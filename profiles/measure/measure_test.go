@@ -1,0 +1,289 @@
+package measure
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/dnnsplit/dnnsplit/backend/runtime"
+	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/frontend/onnxtest"
+	"github.com/dnnsplit/dnnsplit/profiles"
+)
+
+func needORT(t *testing.T) {
+	t.Helper()
+	if _, err := runtime.OpenORT(""); err != nil {
+		if errors.Is(err, runtime.ErrNoLibrary) && os.Getenv("DNNSPLIT_REQUIRE_ORT") == "" {
+			t.Skip(err)
+		}
+		t.Fatal(err)
+	}
+}
+
+func write(t *testing.T, name string) string {
+	t.Helper()
+	m, err := onnxtest.Named(name, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), filepath.Base(name)+".onnx")
+	if err := m.WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// reread writes a cost file and reads it back.
+func reread(t *testing.T, c *profiles.CostFile) *profiles.CostFile {
+	t.Helper()
+	var b bytes.Buffer
+	if err := c.Encode(&b); err != nil {
+		t.Fatal(err)
+	}
+	out, err := profiles.ReadCosts("costs.json", b.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again bytes.Buffer
+	if err := out.Encode(&again); err != nil || !bytes.Equal(b.Bytes(), again.Bytes()) {
+		t.Errorf("what was written is not what is read: %v", err)
+	}
+	return out
+}
+
+// A profile has an entry for every unit of the model, a run of the whole, and
+// goes on where it was interrupted.
+func TestProfile(t *testing.T) {
+	needORT(t)
+	path := write(t, "small/squeezenet1_1")
+	saves := 0
+	stop := errors.New("stop")
+	var partial *profiles.CostFile
+	o := Options{Models: []string{path}, Processor: "p", Optimization: runtime.All, Confidence: 0.9, Save: func(c *profiles.CostFile) error {
+		saves++
+		partial = reread(t, c)
+		return stop
+	}}
+	if _, err := Run(context.Background(), o); !errors.Is(err, stop) || saves != 1 {
+		t.Fatalf("%v after %d saves", err, saves)
+	}
+	if len(partial.SubmodelRuns) == 0 {
+		t.Fatal("the first batch saved nothing")
+	}
+	o.Save, o.Base = nil, partial
+	r, err := Run(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Kept == 0 || r.Measured == 0 {
+		t.Errorf("%d measured and %d kept: it did not go on", r.Measured, r.Kept)
+	}
+	m := r.Models[0]
+	if m.Signatures == 0 || m.Signatures != r.Signatures || !(m.MeasuredUs > 0) || !(m.PredictedUs > 0) || !(m.AloneUs > 0) {
+		t.Errorf("%+v", m)
+	}
+	whole, stretches := 0, 0
+	for _, run := range r.File.SubmodelRuns {
+		if run.Whole {
+			whole++
+		} else if len(run.Units) > 1 {
+			stretches++
+		}
+	}
+	if whole != 1 || stretches < 4 || r.Agreement.Stretches < stretches {
+		t.Errorf("%d whole models and %d stretches", whole, stretches)
+	}
+	if r.File.Parameters.LaunchUs == nil || r.File.Machine["runtime"] == "" || r.File.Machine["threads"] != "1" {
+		t.Errorf("%+v, %v", r.File.Parameters, r.File.Machine)
+	}
+
+	// All is known now.
+	o.Base = reread(t, r.File)
+	again, err := Run(context.Background(), o)
+	if err != nil || again.Measured != 0 {
+		t.Fatalf("%v; %d measured again", err, again.Measured)
+	}
+	// Another machine's numbers are not mixed in, nor another processor's.
+	o.Threads = 2
+	if _, err := Run(context.Background(), o); err == nil {
+		t.Error("measurements with one and two threads are mixed")
+	}
+	o.Threads, o.Processor = 0, "q"
+	if _, err := Run(context.Background(), o); err == nil {
+		t.Error("measurements of two processors are mixed")
+	}
+}
+
+func TestAllSignatures(t *testing.T) {
+	needORT(t)
+	o := Options{Models: []string{write(t, "small/googlenet_bn")}, Processor: "p", Optimization: runtime.All, Confidence: 0.9, AllSignatures: true}
+	r, err := Run(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ops := map[string]bool{}
+	for _, e := range r.File.Entries {
+		ops[e.Op] = true
+	}
+	for _, want := range []string{"Conv", "Relu", "Concat"} {
+		if !ops[want] {
+			t.Errorf("there is no entry of %s alone", want)
+		}
+	}
+	if r.Signatures <= r.Models[0].Signatures {
+		t.Errorf("%d signatures, %d of groups", r.Signatures, r.Models[0].Signatures)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	needORT(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	o := Options{Models: []string{write(t, "small/squeezenet1_1")}, Processor: "p", Progress: func(_ string, done float64) {
+		if done > 0 {
+			cancel()
+		}
+	}}
+	if _, err := Run(ctx, o); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// synthetic is a file of runs of a chain whose true costs are known: alone every
+// operation takes twice as long as inside, since its tensors are rearranged.
+func synthetic(noise float64) (c *profiles.CostFile, cost []float64, names []string) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	const n = 24
+	const launch, value, perByte = 3.0, 0.5, 1e-4
+	c = &profiles.CostFile{Processor: "p"}
+	for i := range n {
+		names = append(names, string(rune('a'+i)))
+		cost = append(cost, 20+rng.Float64()*400)
+		c.Entries = append(c.Entries, profiles.CostEntry{Signature: names[i], Op: "Conv", MedianUs: 1, Runs: 1})
+	}
+	run := func(from, to int, whole bool) {
+		r := profiles.SubmodelRun{Inputs: 1, InputBytes: int64(1000 * (from + 1)), Outputs: 1, OutputBytes: int64(1000 * (to + 1)), Runs: 9, Whole: whole, Model: "m"}
+		us := launch + 2*value + perByte*float64(r.InputBytes+r.OutputBytes)
+		for i := from; i < to; i++ {
+			r.Units = append(r.Units, profiles.UnitCount{Signature: names[i], Count: 1})
+			us += cost[i]
+		}
+		if to-from == 1 {
+			us += cost[from]
+		}
+		r.MedianUs = us * (1 + noise*rng.NormFloat64())
+		c.SubmodelRuns = append(c.SubmodelRuns, r)
+	}
+	for size := 1; size < n; size *= 2 {
+		for at := 0; at < n; at += size {
+			run(at, min(n, at+size), false)
+		}
+		for at := size / 2; size > 1 && at < n; at += size {
+			run(at, min(n, at+size), false)
+		}
+	}
+	run(0, n, true)
+	return c, cost, names
+}
+
+// Calibration finds what explains stretches and whole, although every operation
+// takes twice as long alone.
+func TestCalibrate(t *testing.T) {
+	c, cost, names := synthetic(0.01)
+	Calibrate(c)
+	a := Explain(c)
+	if e := math.Abs(a.Whole["m"]); e > 0.02 {
+		t.Errorf("the whole is predicted with an error of %.1f%%", 100*e)
+	}
+	if a.StretchMedian > 0.03 {
+		t.Errorf("stretches are predicted with errors of %.1f%%", 100*a.StretchMedian)
+	}
+	for i, e := range c.Entries {
+		if e.Signature != names[i] {
+			t.Fatal("entries are out of order")
+		}
+		if off := math.Abs(e.MedianUs-cost[i]) / cost[i]; off > 0.35 {
+			t.Errorf("%s costs %.1f us, found %.1f", names[i], cost[i], e.MedianUs)
+		}
+	}
+	if c.Parameters.LaunchUs == nil || *c.Parameters.Scale != 1 {
+		t.Errorf("%+v", c.Parameters)
+	}
+	// The same runs give the same file, whatever their order.
+	again, _, _ := synthetic(0.01)
+	slices.Reverse(again.SubmodelRuns)
+	Calibrate(again)
+	for i := range c.Entries {
+		if math.Abs(again.Entries[i].MedianUs-c.Entries[i].MedianUs) > 1e-4*c.Entries[i].MedianUs {
+			t.Fatalf("%v in another order, %v before", again.Entries[i].MedianUs, c.Entries[i].MedianUs)
+		}
+	}
+}
+
+func TestCalibrateWithoutRuns(t *testing.T) {
+	c := &profiles.CostFile{Entries: []profiles.CostEntry{{Signature: "a", Op: "Conv", MedianUs: 7, Runs: 1}}}
+	Calibrate(c)
+	if c.Entries[0].MedianUs != 7 || c.Parameters.LaunchUs != nil {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestPieceTakesFasterHalf(t *testing.T) {
+	p := &piece{rounds: []float64{10, 30, 10.1, 25, 9.9, 40}}
+	if us, _ := p.result(); us != 10 {
+		t.Errorf("%v us, want 10", us)
+	}
+	if !p.certain(0.02) || p.certain(0.001) {
+		t.Error("certain of the wrong spread")
+	}
+}
+
+func TestStretches(t *testing.T) {
+	order := []ir.NodeID{0, 1, 2, 3, 4, 5, 6, 7}
+	cost := []float64{1, 1, 1, 1, 10, 1, 1, 1}
+	for parts := 2; parts <= 8; parts++ {
+		for _, offset := range []float64{0, 0.5} {
+			cut := stretches(order, cost, parts, offset)
+			if !slices.Equal(slices.Concat(cut...), order) {
+				t.Errorf("%d parts lose nodes: %v", parts, cut)
+			}
+			for _, part := range cut {
+				if len(part) == 0 {
+					t.Errorf("%d parts: one is empty: %v", parts, cut)
+				}
+			}
+			if len(cut) < 2 || len(cut) > parts+1 {
+				t.Errorf("%d parts asked for, %d made", parts, len(cut))
+			}
+		}
+	}
+}
+
+// Both orders put every node after those that it reads from.
+func TestOrders(t *testing.T) {
+	b := ir.NewBuilder("diamond")
+	x := b.Value(ir.Value{Name: "x", Bytes: 1, Input: true})
+	v := func(name string) ir.ValueID { return b.Value(ir.Value{Name: name, Bytes: 1}) }
+	y, l1, l2, r1, z := v("y"), v("l1"), v("l2"), v("r1"), v("z")
+	b.Node(ir.Node{Name: "a", Op: "A", Inputs: []ir.ValueID{x}, Outputs: []ir.ValueID{y}})
+	b.Node(ir.Node{Name: "l1", Op: "A", Inputs: []ir.ValueID{y}, Outputs: []ir.ValueID{l1}})
+	b.Node(ir.Node{Name: "r1", Op: "A", Inputs: []ir.ValueID{y}, Outputs: []ir.ValueID{r1}})
+	b.Node(ir.Node{Name: "l2", Op: "A", Inputs: []ir.ValueID{l1}, Outputs: []ir.ValueID{l2}})
+	b.Node(ir.Node{Name: "join", Op: "A", Inputs: []ir.ValueID{l2, r1}, Outputs: []ir.ValueID{z}})
+	g, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := depthFirst(g); !slices.Equal(got, []ir.NodeID{0, 1, 3, 2, 4}) {
+		t.Errorf("depth first: %v", got)
+	}
+	if got := inOrder(g); !slices.Equal(got, []ir.NodeID{0, 1, 2, 3, 4}) {
+		t.Errorf("in order: %v", got)
+	}
+}
