@@ -21,3 +21,21 @@ func Version() string {
 }
 
 const modulePath = "github.com/dnnsplit/dnnsplit"
+
+// Commit is the commit that the program was built from, and whether files had
+// changed since; "" if the build does not say.
+func Commit() (commit string, changed bool) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Path != modulePath {
+		return "", false
+	}
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			commit = s.Value
+		case "vcs.modified":
+			changed = s.Value == "true"
+		}
+	}
+	return commit, changed
+}

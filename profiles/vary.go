@@ -364,3 +364,23 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	}
 	return s[:i], s[i+len(sep):], true
 }
+
+// Parameters lists the parameters that the fleet has, links between two devices once.
+func (f *Fleet) Parameters() []string {
+	var names []string
+	for _, l := range f.linkNames() {
+		names = append(names, "link:"+l+".bandwidth", "link:"+l+".latency")
+	}
+	for _, d := range f.Platform.Devices {
+		names = append(names, "device:"+d.Name+".memory")
+	}
+	for _, p := range f.Processors {
+		for _, key := range processorKeys {
+			name := "processor:" + p.Name + "." + key
+			if _, err := f.Parameter(name); err == nil {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}

@@ -50,7 +50,7 @@ between them. "Do not split" is a possible answer.`,
 			return split(cmd, u, o, &f)
 		},
 	}
-	cmd.SetVersionTemplate("dnnsplit {{.Version}}\n")
+	cmd.SetVersionTemplate("dnnsplit {{.Version}}" + commitText() + "\n")
 	fl := cmd.Flags()
 	fl.SortFlags = false
 	fl.StringVar(&o.Devices, "devices", "", "`DIR` of device profiles (*.yaml)")
@@ -74,9 +74,6 @@ between them. "Do not split" is a possible answer.`,
 	fl.StringVar(&f.explain, "explain", "", "say why `NODE` is where it is; writes nothing")
 	fl.StringVar(&f.depfile, "depfile", "", "write the files read, as a rule for Make and Ninja, to `FILE`")
 	f.output(fl)
-	if err := cmd.MarkFlagDirname("devices"); err != nil {
-		panic(err)
-	}
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		if errors.Is(err, pflag.ErrHelp) {
 			return err
@@ -90,8 +87,24 @@ between them. "Do not split" is a possible answer.`,
 		newExport(u), newImport(u),
 	)
 	cmd.AddCommand(newProfile(u), newDevices(u))
-	cmd.CompletionOptions.HiddenDefaultCmd = true
+	cmd.AddCommand(newMan(u, cmd))
+	if err := addCompletions(cmd); err != nil {
+		panic(err)
+	}
 	return cmd
+}
+
+// commitText is the commit that the program was built from, in brackets; "" if the
+// build does not say.
+func commitText() string {
+	commit, changed := compiler.Commit()
+	switch {
+	case commit == "":
+		return ""
+	case changed:
+		return " (commit " + commit + ", changed)"
+	}
+	return " (commit " + commit + ")"
 }
 
 // oneFile wants exactly one argument.
