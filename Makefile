@@ -82,8 +82,16 @@ test-export: $(ORT_LIB) ## export every model in MODELS=DIR, run repository, ann
 	  $(GO) test -count=1 -v -run "TestModels|TestNodeRunner|TestCatalog" ./backend/export
 
 .PHONY: bench-placement
-bench-placement: ## place every graph in GRAPHS=DIR; prints a table against best known values
-	$(GO) run ./passes/bench -graphs $(GRAPHS)
+bench-placement: ## place every graph in GRAPHS=DIR in 1 s and in 5 s; prints a table against best known values, baselines and bounds
+	$(GO) run ./passes/bench graphs $(GRAPHS)
+
+.PHONY: bench-scale
+bench-scale: ## place synthetic graphs of 1,000 to 1,000,000 nodes on eight processors; prints time, memory and quality beside baselines
+	$(GO) run ./passes/bench scale
+
+.PHONY: properties
+properties: ## hold 10,000 random placement problems against every rule, all plans and the from-scratch model (COUNT=10000; takes half an hour)
+	PROPERTY_COUNT=$(or $(COUNT),10000) $(GO) test -count=1 -timeout 4h -v -run 'Properties|Exhaustive|AgreesWithEvaluate|BoundsHold' ./passes ./passes/sched ./passes/bound
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (default 60s)

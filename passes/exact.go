@@ -1,20 +1,40 @@
 package passes
 
 import (
+	"context"
+	"time"
+
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/passes/assign"
 )
 
+// tiny is exact before any search, on problems so small that this takes a moment; with a time limit, which a search
+// would use up, on all that are small enough at all, for a third of the time.
+func tiny(j *job) error {
+	if j.deadline.IsZero() {
+		return j.exactly(j.ctx, tinySteps)
+	}
+	ctx, cancel := context.WithDeadline(j.ctx, time.Now().Add(time.Until(j.deadline)/3))
+	defer cancel()
+	return j.exactly(ctx, timedSteps)
+}
+
 // exact proves that the best plan of a small problem is optimal, or that there is none, or finds a better one.
 func exact(j *job) error {
-	e := assign.Exact{Problem: j.p, Objective: j.o.Objective, Limit: ir.MaxTime, Floor: j.bound, Steps: exactSteps}
+	if j.deadline.IsZero() {
+		return j.exactly(j.ctx, exactSteps)
+	}
+	ctx, cancel := context.WithDeadline(j.ctx, j.deadline)
+	defer cancel()
+	return j.exactly(ctx, timedSteps)
+}
+
+func (j *job) exactly(ctx context.Context, steps int) error {
+	e := assign.Exact{Problem: j.p, Objective: j.o.Objective, Limit: ir.MaxTime, Floor: j.bound, Steps: steps}
 	if j.best != nil {
 		e.Limit = j.best.Value()
 	}
-	if !j.deadline.IsZero() {
-		e.Steps *= 20
-	}
-	e.Run(j.ctx)
+	e.Run(ctx)
 	if e.Best != nil {
 		j.offer(e.Best)
 	}
@@ -31,3 +51,12 @@ func exact(j *job) error {
 
 // exactSteps is how many partial plans the proof may look at: some tenths of a second.
 const exactSteps = 150_000
+
+// Sizes of problems that are solved before any search, and the partial plans that this may look at.
+const (
+	tinyNodes = 10
+	tinySteps = 20_000
+
+	timedNodes = 24 // with a time limit
+	timedSteps = 1 << 30
+)

@@ -73,7 +73,7 @@ func bounds(j *job) error {
 // gap raises the lower bound by what is worth its time only beside a search: by what cuts cost, supposing plans that
 // are better than the best. It proves some problems infeasible for which no plan was found.
 func gap(j *job) error {
-	if j.o.Objective == ir.Latency && j.best != nil && bound.Area(j.p) < j.bound/2 {
+	if j.o.Objective == ir.Latency && j.best != nil && bound.Area(j.p) < j.bound/10*9 {
 		return nil // no load comes near it
 	}
 	above := ir.MaxTime

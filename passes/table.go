@@ -17,6 +17,7 @@ func table() []pass {
 		{name: "singles", run: singles},
 		{name: "baselines", run: baselines},
 		{name: "fit", run: fit, skip: func(j *job) bool { return !j.nothing() }},
+		{name: "tiny", run: tiny, skip: (*job).notTiny},
 		{name: "search", run: search, skip: (*job).settled},
 		{name: "gap", run: gap, skip: (*job).settled},
 		{name: "exact", run: exact, skip: (*job).settled},
@@ -36,6 +37,8 @@ var constraints = []constraint{
 	{"baselines", "fit", "tight memory matters only where nothing has fitted yet"},
 	{"fit", "search", "a search needs a feasible start"},
 	{"search", "exact", "branch and bound cuts off what a good plan beats"},
+	{"fit", "tiny", "branch and bound cuts off what a plan beats"},
+	{"tiny", "search", "what is proved needs no search"},
 	{"search", "gap", "a bound is raised towards the value of a good plan"},
 	{"gap", "exact", "branch and bound ends at a plan that meets the bound"},
 	{"exact", "merge", "merging looks at the final plan"},
@@ -70,3 +73,9 @@ func (j *job) nothing() bool { return j.best == nil }
 
 // settled says that nothing is left to find.
 func (j *job) settled() bool { return j.best != nil && j.best.Value() == j.bound }
+
+// notTiny says that a proof would take long, or that there is nothing to prove.
+func (j *job) notTiny() bool {
+	n := j.p.Graph.NumNodes()
+	return j.settled() || n > timedNodes || n > tinyNodes && j.deadline.IsZero()
+}
