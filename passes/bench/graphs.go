@@ -323,4 +323,3 @@ func runChecker(checker, graph string, p *ir.Problem, plan *ir.Plan) string {
 	}
 	return "ok"
 }
-
