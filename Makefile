@@ -85,6 +85,12 @@ test-export: $(ORT_LIB) ## export every model in MODELS=DIR, run repository, ann
 bench-placement: ## place every graph in GRAPHS=DIR in 1 s and in 5 s; prints a table against best known values, baselines and bounds
 	$(GO) run ./passes/bench graphs $(GRAPHS)
 
+OUT ?= bench-models
+
+.PHONY: bench-models
+bench-models: ## place known networks and synthetic graphs on 2 to 8 processors beside every baseline; a table, and OUT/models.tsv and models.svg
+	$(GO) run ./compiler/cmd/benchmodels -devices profiles -out $(OUT)
+
 .PHONY: bench-scale
 bench-scale: ## place synthetic graphs of 1,000 to 1,000,000 nodes on eight processors; prints time, memory and quality beside baselines
 	$(GO) run ./passes/bench scale
