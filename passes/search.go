@@ -2,6 +2,7 @@ package passes
 
 import (
 	"context"
+	"math/bits"
 	"slices"
 	"sync"
 
@@ -18,29 +19,60 @@ func search(j *job) error {
 		return nil
 	}
 	var starts []start
-	var coarser *sched.Model
+	var before *sched.Model
 	seed := j.o.Seed
-	levels := j.levels()
-	for i, l := range levels {
-		m := sched.NewModel(j.p, l.unitOf, l.units, sched.Layout(j.p, 4))
+	stages := j.stages()
+	for i, l := range stages {
+		m := sched.NewModel(j.p, l.unitOf, l.units, sched.Layout(j.p, l.slots))
 		x, ok := partition.NewUnits(m)
 		if !ok {
 			continue
 		}
 		for k := range starts {
-			starts[k] = starts[k].finer(coarser, m)
+			starts[k] = starts[k].on(before, m)
 		}
-		coarser = m
-		last := i == len(levels)-1
-		s := &searching{job: j, x: x, starts: starts, seed: seed, refine: len(starts) > 0, last: last}
+		last := i == len(stages)-1
+		s := &searching{job: j, x: x, starts: starts, seed: seed, refine: before != nil && before.Units < m.Units, last: last}
+		before = m
 		s.gather()
-		s.run(effortFor(x, s.refine))
+		e := effortFor(x, s.refine)
+		if l.slots < mostSlots && !last {
+			e.rounds /= 2
+		}
+		s.run(e)
 		starts, seed = s.starts, s.seed
 		if j.spent() {
 			break
 		}
 	}
 	return nil
+}
+
+// stage is a search on some units with some slots for each processor.
+type stage struct {
+	level
+	slots int
+}
+
+// mostSlots is how many sub-models a processor may have in a search.
+const mostSlots = 4
+
+// stages are the searches, in order: where processors may have several sub-models the first one does with one each,
+// for there are fewer such plans and good ones among them, and is what the next one starts from.
+func (j *job) stages() []stage {
+	var all []stage
+	for i, l := range j.levels() {
+		one, more := 0, 0
+		for _, n := range sched.Layout(j.p, mostSlots) {
+			one += min(n, 1)
+			more += n
+		}
+		if i == 0 && more >= 2*one {
+			all = append(all, stage{l, 1})
+		}
+		all = append(all, stage{l, mostSlots})
+	}
+	return all
 }
 
 // level is one way to gather nodes into units.
@@ -93,13 +125,16 @@ type effort struct {
 	cold                  float64
 }
 
-// effortFor is the default effort: all levels together take about a second on
-// two cores for a graph of some hundred nodes. A move takes time in the values
+// effortFor is the default effort: all levels together take one or two seconds of
+// processor time for a graph of some hundred nodes. A move takes time in the values
 // of a unit, and, where memory is limited, in the number of nodes.
 func effortFor(x *partition.Units, refine bool) effort {
 	units, nodes := x.M.Units, x.M.Problem.Graph.NumNodes()
-	e := effort{rounds: 4, chains: 16, steps: 10_000, hotFirst: 0.05, hotLater: 0.02, cold: 1e-4}
-	e.steps = min(e.steps, 100+100*units)
+	e := effort{rounds: 4, chains: 16, steps: 20_000, hotFirst: 0.05, hotLater: 0.02, cold: 1e-4}
+	if units < nodes {
+		e.steps /= 2 // finer levels follow
+	}
+	e.steps = min(e.steps, 200+200*units)
 	if refine {
 		e = effort{rounds: 1, chains: 4, steps: 6000, hotFirst: 0.003, hotLater: 0.003, cold: 1e-4}
 	}
@@ -223,17 +258,32 @@ type start struct {
 	score  partition.Score
 }
 
-// finer is the same assignment for the units of a finer level.
-func (s start) finer(from, to *sched.Model) start {
+// on is the same assignment for another model, of the same or of finer units and of as many slots for a processor or
+// more: sub-models go to the middle ones.
+func (s start) on(from, to *sched.Model) start {
+	slot := make([]int32, from.Slots)
+	for q := range from.Procs {
+		mine := from.SlotsOf(q)
+		theirs := to.SlotsOf(q)
+		for range (bits.OnesCount64(theirs) - bits.OnesCount64(mine)) / 2 {
+			theirs &= theirs - 1
+		}
+		for ; mine != 0; mine &= mine - 1 {
+			slot[bits.TrailingZeros64(mine)] = int32(bits.TrailingZeros64(theirs))
+			theirs &= theirs - 1
+		}
+	}
 	f := start{at: make([]int32, to.Units), score: s.score}
 	if s.copies != nil {
 		f.copies = make([]uint64, to.Units)
 	}
 	for u := range f.at {
 		c := from.UnitOf[to.Nodes(int32(u))[0]]
-		f.at[u] = s.at[c]
+		f.at[u] = slot[s.at[c]]
 		if s.copies != nil {
-			f.copies[u] = s.copies[c]
+			for rest := s.copies[c]; rest != 0; rest &= rest - 1 {
+				f.copies[u] |= 1 << slot[bits.TrailingZeros64(rest)]
+			}
 		}
 	}
 	return f

@@ -169,10 +169,11 @@ func (x *chain) keep() {
 	x.Chain.Copies = x.s.SaveCopies()
 }
 
-// move gives the units of set to a slot, and whatever is tied to them to the same processor.
-func (x *chain) move(to int32) {
+// move gives the units of set to a slot, and whatever is tied to them to the same processor; false if that cannot run
+// one of them.
+func (x *chain) move(to int32) bool {
+	q := x.X.M.Proc(int(to))
 	if len(x.X.ties) > 0 {
-		q := x.X.M.Proc(int(to))
 		x.at++
 		for _, u := range x.set {
 			x.mark[u] = x.at
@@ -186,7 +187,13 @@ func (x *chain) move(to int32) {
 			}
 		}
 	}
+	for _, u := range x.set {
+		if x.X.M.Cost(u, q) == ir.Unsupported {
+			return false
+		}
+	}
 	x.s.MoveSet(x.set, to)
+	return true
 }
 
 // dropStrays removes the replicas of slots that no longer own anything.
@@ -202,32 +209,29 @@ func (x *chain) dropStrays() {
 func (x *chain) propose() bool {
 	m := x.X.M
 	u := int32(x.r.IntN(m.Units))
+	if x.Objective == ir.Throughput && x.r.IntN(2) == 0 {
+		u = x.fromBusiest(u)
+	}
 	from := x.s.Slot(u)
 	x.set = append(x.set[:0], u)
 	switch k := x.r.IntN(100); {
-	case k < 40:
-		to := x.target(u)
-		if to == from {
-			return false
-		}
-		x.move(to)
 	case k < 70:
 		to := x.target(u)
-		if to == from {
+		if to == from || (x.r.IntN(4) == 0 || x.inside(u, from)) && !x.gatherClosed(u, from, to) {
 			return false
 		}
-		x.gatherClosed(u, from, to)
-		if x.dear(len(x.set)) {
+		if !x.move(to) {
 			return false
 		}
-		x.move(to)
 	case k < 80:
 		to := x.target(u)
 		if to == from {
 			return false
 		}
 		x.gatherNear(u, from, 2+x.r.IntN(max(2, min(m.Units/8, 40))))
-		x.move(to)
+		if !x.move(to) {
+			return false
+		}
 	case k < 84:
 		if x.dear(x.s.Count(int(from))) {
 			return false
@@ -241,7 +245,9 @@ func (x *chain) propose() bool {
 			return false
 		}
 		x.gatherSlot(from)
-		x.move(to)
+		if !x.move(to) {
+			return false
+		}
 	default:
 		if !x.copies(u) {
 			return false
@@ -251,6 +257,19 @@ func (x *chain) propose() bool {
 		x.dropStrays()
 	}
 	return x.s.Sound()
+}
+
+// fromBusiest is a unit of the processor with the largest load if one is found soon, u otherwise: only what takes
+// load from there improves the bottleneck.
+func (x *chain) fromBusiest(u int32) int32 {
+	q := x.s.Busiest()
+	for range 8 {
+		if q < 0 || x.X.M.Proc(int(x.s.Slot(u))) == q {
+			break
+		}
+		u = int32(x.r.IntN(x.X.M.Units))
+	}
+	return u
 }
 
 // largeSet is the number of arcs of units from which on moves of sets become rarer with their size, as they take time in it.
@@ -303,15 +322,32 @@ func (x *chain) reaches(a, b int32) bool {
 	return false
 }
 
+// inside says whether a unit both reads from units of its slot and feeds such: alone it cannot leave.
+func (x *chain) inside(u, slot int32) bool {
+	return x.touches(x.X.Pred(u), slot) && x.touches(x.X.Succ(u), slot)
+}
+
+func (x *chain) touches(units []int32, slot int32) bool {
+	for _, w := range units {
+		if x.s.Slot(w) == slot {
+			return true
+		}
+	}
+	return false
+}
+
 // gatherClosed fills set with a unit and all that comes after it in its slot, or all that comes before, so that the
-// sub-models stay acyclic where the target already comes after or before.
-func (x *chain) gatherClosed(u, from, to int32) {
+// sub-models stay acyclic where the target already comes after or before. It gives up, and returns false, where the
+// set gets larger than a random size, as moves take time in it: sets of 2^k to 2^(k+1) units are about as frequent for
+// every k.
+func (x *chain) gatherClosed(u, from, to int32) bool {
 	down := x.r.IntN(2) == 0
 	if x.reaches(from, to) {
 		down = true
 	} else if x.reaches(to, from) {
 		down = false
 	}
+	most := int(math.Exp2(x.r.Float64()*math.Log2(float64(x.X.M.Units)) + 1))
 	x.at++
 	x.mark[u] = x.at
 	for i := 0; i < len(x.set); i++ {
@@ -321,11 +357,15 @@ func (x *chain) gatherClosed(u, from, to int32) {
 		}
 		for _, w := range next {
 			if x.mark[w] != x.at && x.s.Slot(w) == from {
+				if len(x.set) >= most {
+					return false
+				}
 				x.mark[w] = x.at
 				x.set = append(x.set, w)
 			}
 		}
 	}
+	return true
 }
 
 // gatherNear fills set with up to n connected units of a slot, found from u outwards.

@@ -64,8 +64,8 @@ func (x *memoryState) restore() {
 	copy(x.dirty, x.savedDirty)
 }
 
-// touch marks the memory of a slot's processor as unknown.
-func (s *State) touch(slot int32) {
+// forget marks the memory of a slot's processor as unknown.
+func (s *State) forget(slot int32) {
 	if s.m.anyLimit {
 		s.memory.dirty[s.m.slotProc[slot]] = true
 	}

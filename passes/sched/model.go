@@ -40,6 +40,8 @@ type Model struct {
 	sizes    []int64   // by kind of size
 	ups      []ir.Time // kind·Procs + processor: uploads; nil where there are too many kinds
 	downs    []ir.Time
+	routeOf  [][]int32 // by kind of size: from·devices + to: 1 + index in routes; nil where there are too many
+	routes   []route
 
 	// By slot: processors' slots are consecutive and in run order.
 	slotProc []int32
@@ -147,6 +149,7 @@ func NewModel(p *ir.Problem, unitOf []int32, units int, slots []int) *Model {
 	m.makeValues()
 	m.layOut(slots)
 	m.findLimits()
+	m.tabulateRoutes()
 	return m
 }
 
@@ -314,6 +317,41 @@ func (m *Model) tabulateCopies() {
 			m.downs[kind*m.Procs+q] = copyTime(e.Download, size)
 		}
 	}
+}
+
+// manyRoutes is the number of routes above which they are not found before they are asked for.
+const manyRoutes = 1 << 14
+
+// tabulateRoutes finds the ways of values of all sizes between all devices.
+func (m *Model) tabulateRoutes() {
+	devices := int32(len(m.devMask))
+	if len(m.sizes)*int(devices*devices) > manyRoutes {
+		return
+	}
+	find := ir.NewRoutes(m.Problem.Platform)
+	m.routeOf = make([][]int32, len(m.sizes))
+	for kind, size := range m.sizes {
+		row := make([]int32, devices*devices)
+		for from := range devices {
+			for to := range devices {
+				if from != to {
+					m.routes = append(m.routes, m.findRoute(find, size, from, to))
+					row[from*devices+to] = int32(len(m.routes))
+				}
+			}
+		}
+		m.routeOf[kind] = row
+	}
+}
+
+func (m *Model) findRoute(find *ir.Routes, size int64, from, to int32) route {
+	links := find.Find(ir.DeviceID(from), ir.DeviceID(to), size)
+	r := route{none: links == nil}
+	for _, l := range links {
+		link := &m.Problem.Platform.Links[l]
+		r.hops = append(r.hops, hop{int32(m.channel[l]), link.Busy(size), link.Latency})
+	}
+	return r
 }
 
 func copyTime(c *ir.Copy, size int64) ir.Time {

@@ -32,13 +32,14 @@ type State struct {
 	saved slotTables // as it was at Begin
 	dirty bool       // something has changed since Begin
 
-	journal []entry
+	journal []step
+	values  []before
 	touched []int32 // by value: the last MoveSet that touched it
 	turn    int32
-	list    []int32 // values that a MoveSet touches
+	open    int // values from here on are touched by the MoveSet under way
 
 	findRoute *ir.Routes
-	routeOf   [][]int32 // by kind of size: from·devices + to: 1 + index in routes, 0: not yet known
+	routeOf   [][]int32 // as Model.routeOf, where that is nil: filled in as routes are asked for
 	routes    []route
 
 	memory memoryState
@@ -97,21 +98,26 @@ func (t *slotTables) clear() {
 	t.used, t.unsup, t.stray, t.noRoute = 0, 0, 0, 0
 }
 
-// entry is a change to take back.
-type entry struct {
-	kind  entryKind
-	index int32 // unit, value, or index in uses
-	old   travel
+// step is a unit that has changed slots, or a replica that has come or gone, to take back.
+type step struct {
+	kind     stepKind
+	unit     int32
+	from, to int32 // slots; of a replica both are the same
 }
 
-type entryKind uint8
+type stepKind uint8
 
 const (
-	slotChanged   entryKind = iota // old.owner: the unit's slot
-	copiesChanged                  // old.need: the slots of its replicas
-	usesChanged                    // old.owner: the number of uses
-	travelChanged                  // old
+	moved stepKind = iota
+	copied
+	dropped
 )
+
+// before is what a value was before a move.
+type before struct {
+	value int32
+	old   travel
+}
 
 type route struct {
 	hops []hop
@@ -188,7 +194,7 @@ func (s *State) needOf(v int32, readers uint64) uint64 {
 }
 
 func (s *State) addCost(u, t int32) {
-	s.touch(t)
+	s.forget(t)
 	if c := s.m.cost[int(u)*s.m.Procs+int(s.m.slotProc[t])]; c == ir.Unsupported {
 		s.unsup++
 	} else {
@@ -197,7 +203,7 @@ func (s *State) addCost(u, t int32) {
 }
 
 func (s *State) dropCost(u, t int32) {
-	s.touch(t)
+	s.forget(t)
 	if c := s.m.cost[int(u)*s.m.Procs+int(s.m.slotProc[t])]; c == ir.Unsupported {
 		s.unsup--
 	} else {
@@ -209,10 +215,13 @@ func (s *State) dropCost(u, t int32) {
 // made and needed as at says; it fills in at.goals.
 func (s *State) contribute(v int32, at *travel, sign ir.Time) {
 	m := s.m
+	if at.goals = 0; at.need == 0 && !m.output[v] {
+		return
+	}
 	need, owner, home := at.need, at.owner, m.source
 	uploads := need
 	if owner < int32(m.Slots) {
-		s.touch(owner)
+		s.forget(owner)
 		home = m.slotDev[owner]
 		q := m.slotProc[owner]
 		uploads &^= m.procMask[q]
@@ -235,7 +244,6 @@ func (s *State) contribute(v int32, at *travel, sign ir.Time) {
 		s.length[t] += sign * m.upload(v, q)
 		rest &^= m.procMask[q]
 	}
-	at.goals = 0
 	if home < 0 {
 		return
 	}
@@ -270,31 +278,27 @@ func (s *State) contribute(v int32, at *travel, sign ir.Time) {
 
 // route is the way of a value between two devices.
 func (s *State) route(v, from, to int32) *route {
-	devices := len(s.m.devMask)
-	kind := s.m.sizeKind[v]
+	m := s.m
+	kind := m.sizeKind[v]
+	i := int(from)*len(m.devMask) + int(to)
+	if m.routeOf != nil {
+		return &m.routes[m.routeOf[kind][i]-1]
+	}
 	row := s.routeOf[kind]
 	if row == nil {
-		row = make([]int32, devices*devices)
+		row = make([]int32, len(m.devMask)*len(m.devMask))
 		s.routeOf[kind] = row
 	}
-	at := &row[int(from)*devices+int(to)]
-	if *at == 0 {
-		size := s.m.bytes[v]
-		links := s.findRoute.Find(ir.DeviceID(from), ir.DeviceID(to), size)
-		r := route{none: links == nil}
-		for _, l := range links {
-			link := &s.m.Problem.Platform.Links[l]
-			r.hops = append(r.hops, hop{int32(s.m.channel[l]), link.Busy(size), link.Latency})
-		}
-		s.routes = append(s.routes, r)
-		*at = int32(len(s.routes))
+	if row[i] == 0 {
+		s.routes = append(s.routes, m.findRoute(s.findRoute, m.bytes[v], from, to))
+		row[i] = int32(len(s.routes))
 	}
-	return &s.routes[*at-1]
+	return &s.routes[row[i]-1]
 }
 
 // Begin makes the present assignment the one that Rollback returns to.
 func (s *State) Begin() {
-	s.journal = s.journal[:0]
+	s.journal, s.values = s.journal[:0], s.values[:0]
 	s.dirty = false
 }
 
@@ -312,67 +316,92 @@ func (s *State) Rollback() {
 	if !s.dirty {
 		return
 	}
+	m := s.m
 	for i := len(s.journal) - 1; i >= 0; i-- {
-		switch e := &s.journal[i]; e.kind {
-		case slotChanged:
-			s.slot[e.index] = e.old.owner
-		case copiesChanged:
-			s.copies[e.index] = e.old.need
-		case usesChanged:
-			s.uses[e.index] = e.old.owner
+		e := &s.journal[i]
+		switch e.kind {
+		case moved:
+			s.slot[e.unit] = e.from
+			for _, v := range m.ins.row(e.unit) {
+				row := s.uses[int(v)*m.Slots : (int(v)+1)*m.Slots]
+				row[e.to]--
+				row[e.from]++
+			}
 		default:
-			at := &s.travel[e.index]
-			if at.goals != 0 {
-				s.cross[at.owner].flip(e.index)
+			s.copies[e.unit] ^= 1 << e.to
+			by := int32(1)
+			if e.kind == copied {
+				by = -1
 			}
-			if e.old.goals != 0 {
-				s.cross[e.old.owner].flip(e.index)
+			for _, v := range m.ins.row(e.unit) {
+				s.uses[int(v)*m.Slots+int(e.to)] += by
 			}
-			*at = e.old
 		}
+	}
+	for i := len(s.values) - 1; i >= 0; i-- {
+		b := &s.values[i]
+		at := &s.travel[b.value]
+		if at.goals|b.old.goals != 0 && (at.owner != b.old.owner || (at.goals == 0) != (b.old.goals == 0)) {
+			if at.goals != 0 {
+				s.cross[at.owner].flip(b.value)
+			}
+			if b.old.goals != 0 {
+				s.cross[b.old.owner].flip(b.value)
+			}
+		}
+		*at = b.old
 	}
 	s.slotTables.copyFrom(&s.saved)
 	s.memory.restore()
 	s.Begin()
 }
 
-// use changes how many units of a slot read a value; the value must be settled afterwards.
-func (s *State) use(v, slot, by int32) {
-	i := int(v)*s.m.Slots + int(slot)
-	s.journal = append(s.journal, entry{kind: usesChanged, index: int32(i), old: travel{owner: s.uses[i]}})
-	s.uses[i] += by
+// touch notes what a value was before the MoveSet under way.
+func (s *State) touch(v int32) {
 	if s.touched[v] != s.turn {
 		s.touched[v] = s.turn
-		s.list = append(s.list, v)
+		s.values = append(s.values, before{v, s.travel[v]})
 	}
 }
 
-// settle brings the values in list up to date with slot, copies and uses.
+// use changes by one how many units of a slot read a value; the value must be settled afterwards.
+func (s *State) use(v, slot, by int32) {
+	s.touch(v)
+	n := &s.uses[int(v)*s.m.Slots+int(slot)]
+	*n += by
+	if *n == 0 || *n == by {
+		s.travel[v].readers ^= 1 << slot
+	}
+}
+
+// settle brings the values that have been touched up to date with slot, copies and uses.
 func (s *State) settle() {
 	m := s.m
-	for _, v := range s.list {
-		old := &s.travel[v]
-		now := travel{owner: old.owner}
+	for i := s.open; i < len(s.values); i++ {
+		b := &s.values[i]
+		v := b.value
+		at := &s.travel[v]
+		now := travel{readers: at.readers, need: at.readers, owner: at.owner}
 		if u := m.producer[v]; u >= 0 {
 			now.owner = s.slot[u]
+			now.need &^= 1<<now.owner | s.copies[u]
 		}
-		for t, n := range s.uses[int(v)*m.Slots : (int(v)+1)*m.Slots] {
-			if n > 0 {
-				now.readers |= 1 << t
-			}
-		}
-		now.need = s.needOf(v, now.readers)
-		if now.owner == old.owner && now.need == old.need {
+		if now.owner == b.old.owner && now.need == b.old.need {
 			continue
 		}
-		s.journal = append(s.journal, entry{kind: travelChanged, index: v, old: *old})
-		goals := old.goals
-		s.contribute(v, old, -1)
-		old.goals = goals
+		old := b.old
+		s.contribute(v, &old, -1)
 		s.contribute(v, &now, 1)
-		*old = now
+		*at = now
 	}
-	s.list = s.list[:0]
+	s.open = len(s.values)
+}
+
+// startTurn is called before anything changes.
+func (s *State) startTurn() {
+	s.change()
+	s.turn++
+	s.open = len(s.values)
 }
 
 // Move gives a unit to another slot. A replica that the slot has of it becomes the original.
@@ -380,8 +409,7 @@ func (s *State) Move(u, to int32) { s.MoveSet([]int32{u}, to) }
 
 // MoveSet gives units to a slot.
 func (s *State) MoveSet(set []int32, to int32) {
-	s.change()
-	s.turn++
+	s.startTurn()
 	m := s.m
 	for _, u := range set {
 		from := s.slot[u]
@@ -393,13 +421,10 @@ func (s *State) MoveSet(set []int32, to int32) {
 		}
 		s.dropCost(u, from)
 		s.addCost(u, to)
-		s.journal = append(s.journal, entry{kind: slotChanged, index: u, old: travel{owner: from}})
+		s.journal = append(s.journal, step{moved, u, from, to})
 		s.slot[u] = to
 		for _, v := range m.outs.row(u) {
-			if s.touched[v] != s.turn {
-				s.touched[v] = s.turn
-				s.list = append(s.list, v)
-			}
+			s.touch(v)
 		}
 		for _, v := range m.ins.row(u) {
 			s.use(v, from, -1)
@@ -422,8 +447,7 @@ func (s *State) Copy(u, slot int32, add bool) {
 	if s.slot[u] == slot || add == (s.copies[u]&(1<<slot) != 0) {
 		diag.Bugf("replica of unit %d in slot %d", u, slot)
 	}
-	s.change()
-	s.turn++
+	s.startTurn()
 	if add {
 		s.copy(u, slot, 1)
 	} else {
@@ -434,21 +458,19 @@ func (s *State) Copy(u, slot int32, add bool) {
 
 // copy changes a replica without settling its values.
 func (s *State) copy(u, slot, by int32) {
-	s.journal = append(s.journal, entry{kind: copiesChanged, index: u, old: travel{need: s.copies[u]}})
 	s.copies[u] ^= 1 << slot
 	if by > 0 {
+		s.journal = append(s.journal, step{copied, u, slot, slot})
 		s.addCost(u, slot)
 	} else {
+		s.journal = append(s.journal, step{dropped, u, slot, slot})
 		s.dropCost(u, slot)
 	}
 	if s.extra[slot] += by; s.units[slot] == 0 {
 		s.stray += int(by)
 	}
 	for _, v := range s.m.outs.row(u) {
-		if s.touched[v] != s.turn {
-			s.touched[v] = s.turn
-			s.list = append(s.list, v)
-		}
+		s.touch(v)
 	}
 	for _, v := range s.m.ins.row(u) {
 		s.use(v, slot, by)
@@ -520,6 +542,23 @@ func (s *State) MeanLoad() float64 {
 		sum += float64(t) * float64(t)
 	}
 	return math.Sqrt(sum / float64(s.m.Procs))
+}
+
+// Busiest is the processor with the largest load, -1 if a channel has a larger one.
+func (s *State) Busiest() int {
+	var most ir.Time
+	at := -1
+	for q := range s.m.Procs {
+		if t := s.Load(q); t > most {
+			most, at = t, q
+		}
+	}
+	for _, t := range s.busy {
+		if t > most {
+			return -1
+		}
+	}
+	return at
 }
 
 // Sound says whether every unit is on a processor that supports it, every value
