@@ -24,7 +24,11 @@ help: ## list the targets
 
 .PHONY: build
 build: ## build bin/dnnsplit
-	$(GO) build -o bin/dnnsplit ./compiler/cmd/dnnsplit
+	$(GO) build -buildvcs=auto -o bin/dnnsplit ./compiler/cmd/dnnsplit
+
+.PHONY: man
+man: build ## write manual pages to bin/man/
+	bin/dnnsplit man -o bin/man
 
 .PHONY: test
 test: $(ORT_LIB) ## run all tests; fetches ONNX Runtime into .ort/ first

@@ -2,138 +2,224 @@ package main
 
 import (
 	"os"
-	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/dnnsplit/dnnsplit/backend/runtime"
+	"github.com/dnnsplit/dnnsplit/backend/verify"
 	"github.com/dnnsplit/dnnsplit/compiler"
 	"github.com/dnnsplit/dnnsplit/profiles"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
-// Shells ask the program itself what could stand where the cursor is; cobra makes
-// their scripts ("dnnsplit completion bash"). Files are left to the shell, which
-// knows how to show them; names of processors, devices and nodes come from the
-// files that the command line names so far. What cannot be read completes nothing.
+// Completion follows from what help says: the first words in capitals of a
+// command's synopsis are its arguments, and the word that stands for a flag's value
+// says what can be there. Names of processors and devices come from the fleet of
+// --devices, else from the folder profiles, or from the bundle that is named.
 
-// completer lists what a flag's value could be, given what is typed of it.
-type completer func(cmd *cobra.Command, args []string, typed string) []string
+type completer = func(cmd *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective)
 
-// completerOf is that of a flag, nil if the shell does better.
-func completerOf(flag string) completer {
-	switch flag {
-	case "source", "sink", "drop-device":
-		return completeDevice
-	case "pin", "forbid":
-		return completeRule
-	case "explain":
-		return completeNode
-	case "sort":
-		return completeColumn
-	case "vary":
-		return completeParameter
-	}
-	return nil
-}
-
-// addCompletions adds what can be completed to every command.
+// addCompletion tells the shells what can stand where, for a command and those below it.
 func addCompletions(cmd *cobra.Command) error {
+	if cmd.ValidArgsFunction == nil {
+		cmd.ValidArgsFunction = completeArgs(arguments(cmd.Use))
+		if cmd.HasAvailableSubCommands() {
+			// Names of commands and kinds of files cannot be asked for at once: files of
+			// every kind are offered where no command begins like the word.
+			cmd.ValidArgsFunction = nil
+		}
+	}
 	var failed error
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		name := f.Name
-		var err error
-		switch {
-		case completerOf(name) != nil:
-			complete := completerOf(name)
-			err = cmd.RegisterFlagCompletionFunc(name, func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
-				return startingWith(complete(cmd, args, typed), typed), cobra.ShellCompDirectiveNoFileComp | noSpaceAfter(name)
-			})
-		case name == "devices" || name == "output" && cmd.Name() != "sweep" && cmd.Name() != "place":
-			err = cmd.MarkFlagDirname(name)
-		case strings.Contains(f.Value.Type(), "|"):
-			choices := strings.Split(f.Value.Type(), "|")
-			err = cmd.RegisterFlagCompletionFunc(name, func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
-				return startingWith(choices, typed), cobra.ShellCompDirectiveNoFileComp
-			})
-		}
-		if failed == nil {
-			failed = err
+		if c := completeFlag(f); c != nil {
+			if err := cmd.RegisterFlagCompletionFunc(f.Name, c); failed == nil {
+				failed = err
+			}
 		}
 	})
-	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		switch {
-		case cmd.Name() == "diff" && len(args) < 2:
-		case cmd.HasAvailableSubCommands() && cmd.HasParent(), len(args) > 0, !strings.Contains(cmd.Use, " "):
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		case strings.Contains(cmd.Use, ".onnx "):
-			return []string{"onnx"}, cobra.ShellCompDirectiveFilterFileExt
-		}
-		return nil, cobra.ShellCompDirectiveDefault
-	}
-	for _, c := range cmd.Commands() {
-		if err := addCompletions(c); failed == nil {
+	for _, sub := range cmd.Commands() {
+		if err := addCompletions(sub); failed == nil {
 			failed = err
 		}
 	}
 	return failed
 }
 
-// noSpaceAfter: more text follows the completed part of some flags.
-func noSpaceAfter(flag string) cobra.ShellCompDirective {
-	if flag == "vary" {
-		return cobra.ShellCompDirectiveNoSpace
+var capitals = regexp.MustCompile(`^[A-Z]+(\.[a-z.]+)?(\.\.\.)?$`)
+
+// arguments are the words in a synopsis that stand for arguments; what comes with a
+// flag or in brackets is none.
+func arguments(use string) []string {
+	var list []string
+	for _, word := range strings.Fields(use)[1:] {
+		if !capitals.MatchString(word) {
+			break
+		}
+		list = append(list, word)
 	}
-	return cobra.ShellCompDirectiveDefault
+	return list
 }
 
-func startingWith(list []string, typed string) []string {
-	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return !strings.HasPrefix(s, typed) })
+func completeArgs(words []string) completer {
+	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		at := len(args)
+		if at >= len(words) {
+			if len(words) == 0 || !strings.HasSuffix(words[len(words)-1], "...") {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			at = len(words) - 1
+		}
+		return files(strings.TrimSuffix(words[at], "..."))
+	}
 }
 
-// fleetOf is the fleet that --devices names, nil if it cannot be read.
-func fleetOf(cmd *cobra.Command) *profiles.Fleet {
-	dir, err := cmd.Flags().GetString("devices")
-	if err != nil || dir == "" {
+// files says which files can stand for a word such as MODEL.onnx, DIR or FILE.
+func files(word string) ([]string, cobra.ShellCompDirective) {
+	name, ext, _ := strings.Cut(word, ".")
+	switch {
+	case ext != "":
+		return []string{ext[strings.LastIndexByte(ext, '.')+1:]}, cobra.ShellCompDirectiveFilterFileExt
+	case name == "DIR" || name == "BUNDLE" || name == "PROFILES":
+		return nil, cobra.ShellCompDirectiveFilterDirs
+	}
+	return nil, cobra.ShellCompDirectiveDefault
+}
+
+func fixed(choices ...string) completer {
+	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return choices, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// completeFlag is what can be the value of a flag; nil for a switch.
+func completeFlag(f *pflag.Flag) completer {
+	if f.NoOptDefVal != "" {
 		return nil
+	}
+	word, _ := pflag.UnquoteUsage(f)
+	left, right, pair := strings.Cut(word, "=")
+	switch {
+	case f.Name == "optimization":
+		return fixed(runtime.Disabled.String(), runtime.Basic.String(), runtime.Extended.String(), runtime.All.String())
+	case f.Name == "engine":
+		return fixed(verify.EngineORT, verify.EngineGo)
+	case f.Name == "sort":
+		return named(func(cmd *cobra.Command, args []string) []string {
+			return append(slices.Clone(sortColumns), processorChoices(cmd, args)...)
+		}, "", "")
+	case f.Name == "explain":
+		return named(nodeChoices, "", "")
+	case f.Name == "vary":
+		return named(parameterChoices, "", "=")
+	case f.Name == "processor" || word == "PROCESSOR":
+		return named(processorChoices, "", "")
+	case word == "DEVICE":
+		return named(deviceChoices, "", "")
+	case pair && strings.EqualFold(right, "processor"):
+		return func(cmd *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective) {
+			at := strings.LastIndexByte(text, '=')
+			if at < 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return named(processorChoices, text[:at+1], "")(cmd, args, text)
+		}
+	case pair && strings.EqualFold(left, "processor"):
+		return named(processorChoices, "", "=")
+	case pair && strings.EqualFold(left, "device"):
+		return named(deviceChoices, "", "=")
+	case strings.Contains(word, "|"):
+		// Words in capitals stand for something.
+		return fixed(slices.DeleteFunc(strings.Split(word, "|"), func(c string) bool { return strings.ToLower(c) != c })...)
+	case word == "FILE" || word == "DIR" || capitals.MatchString(word) && strings.Contains(word, "."):
+		return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) { return files(word) }
+	case f.Name == "model" && word == "string":
+		return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return files("MODEL.onnx")
+		}
+	case f.Name == "output" || f.Name == "reuse" || strings.HasSuffix(word, "=FILE"):
+		return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+	}
+	return fixed()
+}
+
+// named completes the names that list finds, between what stands before and behind.
+func named(list func(cmd *cobra.Command, args []string) []string, before, behind string) completer {
+	return func(cmd *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective) {
+		var out []string
+		for _, name := range list(cmd, args) {
+			name, about, described := strings.Cut(name, "\t")
+			if name = before + name + behind; !strings.HasPrefix(name, text) {
+				continue
+			}
+			if described {
+				name += "\t" + about
+			}
+			out = append(out, name)
+		}
+		directive := cobra.ShellCompDirectiveNoFileComp
+		if behind != "" {
+			directive |= cobra.ShellCompDirectiveNoSpace
+		}
+		return out, directive
+	}
+}
+
+// fleetOf is the fleet that a command line speaks of; nil if there is none.
+func fleetOf(cmd *cobra.Command) *profiles.Fleet {
+	dir := "profiles"
+	if f := cmd.Flags().Lookup("devices"); f != nil && f.Value.String() != "" {
+		dir = f.Value.String()
 	}
 	fleet, err := profiles.Load(dir)
 	if err != nil {
-		return nil
+		return nil // completion has no place for errors
 	}
 	return fleet
 }
 
-func completeDevice(cmd *cobra.Command, _ []string, _ string) []string {
-	var names []string
-	if fleet := fleetOf(cmd); fleet != nil {
-		for _, d := range fleet.Platform.Devices {
-			names = append(names, d.Name)
+func processorChoices(cmd *cobra.Command, args []string) []string {
+	var out []string
+	if cmd.Flags().Lookup("devices") == nil && len(args) > 0 {
+		if m, err := compiler.ReadBundle(args[0]); err == nil {
+			for _, p := range m.Processors {
+				out = append(out, p.Name+"\t"+p.Kind)
+			}
+			return out
 		}
 	}
-	return names
+	if fleet := fleetOf(cmd); fleet != nil {
+		for _, p := range fleet.Platform.Processors {
+			about := p.Kind
+			if p.Provider != "" {
+				about += ", " + p.Provider
+			}
+			out = append(out, p.Name+"\t"+about)
+		}
+	}
+	return out
 }
 
-// completeRule completes the processor behind the last = of REGEX=PROCESSOR.
-func completeRule(cmd *cobra.Command, _ []string, typed string) []string {
-	at := strings.LastIndex(typed, "=")
-	fleet := fleetOf(cmd)
-	if at < 0 || fleet == nil {
-		return nil
+func deviceChoices(cmd *cobra.Command, _ []string) []string {
+	var out []string
+	if fleet := fleetOf(cmd); fleet != nil {
+		for _, d := range fleet.Platform.Devices {
+			out = append(out, d.Name)
+		}
 	}
-	var rules []string
-	for _, p := range fleet.Processors {
-		rules = append(rules, typed[:at+1]+p.Name)
-	}
-	return rules
+	return out
 }
 
-func completeNode(cmd *cobra.Command, args []string, _ string) []string {
+// nodeChoices are the nodes of the model that the command line names.
+func nodeChoices(cmd *cobra.Command, args []string) []string {
 	const largest = 64 << 20 // a shell does not wait for more
 	if len(args) != 1 {
 		return nil
 	}
-	if st, err := os.Stat(filepath.Clean(args[0])); err != nil || st.Size() > largest {
+	if st, err := os.Stat(args[0]); err != nil || st.Size() > largest {
 		return nil
 	}
 	in, err := compiler.Inspect(cmd.Context(), compiler.Options{Model: args[0]})
@@ -142,29 +228,17 @@ func completeNode(cmd *cobra.Command, args []string, _ string) []string {
 	}
 	var names []string
 	for i := range in.Analysis.Nodes {
-		names = append(names, in.Analysis.Nodes[i].Name)
+		n := &in.Analysis.Nodes[i]
+		names = append(names, n.Name+"\t"+n.Op)
 	}
 	return names
 }
 
-func completeColumn(cmd *cobra.Command, _ []string, _ string) []string {
-	names := slices.Clone(sortColumns)
-	if fleet := fleetOf(cmd); fleet != nil {
-		for _, p := range fleet.Processors {
-			names = append(names, p.Name)
-		}
-	}
-	return names
-}
-
-func completeParameter(cmd *cobra.Command, _ []string, _ string) []string {
+// parameterChoices are the numbers of a fleet that can be varied.
+func parameterChoices(cmd *cobra.Command, _ []string) []string {
 	fleet := fleetOf(cmd)
 	if fleet == nil {
-		return []string{"link:", "device:", "processor:"}
+		return nil
 	}
-	var names []string
-	for _, p := range fleet.Parameters() {
-		names = append(names, p+"=")
-	}
-	return names
+	return fleet.Parameters()
 }

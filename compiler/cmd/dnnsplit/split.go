@@ -87,7 +87,7 @@ between them. "Do not split" is a possible answer.`,
 		newExport(u), newImport(u),
 	)
 	cmd.AddCommand(newProfile(u), newDevices(u))
-	cmd.AddCommand(newMan(u, cmd))
+	cmd.AddCommand(newMan(u, cmd), newCompletion(u, cmd))
 	if err := addCompletions(cmd); err != nil {
 		panic(err)
 	}
