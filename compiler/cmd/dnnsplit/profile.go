@@ -128,10 +128,15 @@ func profile(cmd *cobra.Command, u *ui, o measure.Options, output, format string
 		}
 		u.notef("%s was disturbed: %d of %d runs stand apart, %.4g us at most where %.4g us are usual", d.What, d.Outliers, d.Samples, d.MaxUs, d.MedianUs)
 	}
+	fits := fitReports(r.File)
 	if format == "json" {
-		return printJSON(u, r)
+		return printJSON(u, struct {
+			*measure.Report
+			Fits []fitReport `json:"fits"`
+		}{r, append([]fitReport{}, fits...)})
 	}
 	printProfile(u, r, output)
+	printFits(u, fits)
 	return nil
 }
 
