@@ -29,6 +29,28 @@ func exact(j *job) error {
 	return j.exactly(ctx, timedSteps)
 }
 
+// chain solves problems whose nodes stand in one line.
+func chain(j *job) error {
+	c := assign.Chain{Problem: j.p, Objective: j.o.Objective, Limit: ir.MaxTime}
+	if j.best != nil {
+		c.Limit = j.best.Value()
+	}
+	if !c.Run() {
+		return nil
+	}
+	if c.Bound == ir.MaxTime {
+		why := explain(j)
+		why.Proved = true
+		return why
+	}
+	if c.Plan != nil && ir.CheckPlan(j.p, c.Plan) == nil {
+		j.offer(c.Plan)
+		j.pool = append(j.pool, c.Plan)
+	}
+	j.raise(c.Bound)
+	return nil
+}
+
 func (j *job) exactly(ctx context.Context, steps int) error {
 	e := assign.Exact{Problem: j.p, Objective: j.o.Objective, Limit: ir.MaxTime, Floor: j.bound, Steps: steps}
 	if j.best != nil {

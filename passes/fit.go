@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/passes/assign"
 )
 
 // fit finds plans for problems whose memory is tight: where no start is feasible
@@ -19,9 +20,8 @@ import (
 // order never makes the rest harder to hold.
 func fit(j *job) error {
 	procs := j.roomiest(fitProcessors)
-	f := &fitting{p: j.p, g: j.p.Graph, seen: make([]int32, j.p.Graph.NumWeights()), used: make([]ir.NodeID, j.p.Graph.NumValues())}
-	f.prepare()
-	n := ir.NodeID(f.g.NumNodes())
+	f := assign.NewSegments(j.p)
+	n := ir.NodeID(j.p.Graph.NumNodes())
 	size := 1 << len(procs)
 	if float64(n)*float64(size)*float64(len(procs)) > fitWork {
 		procs = procs[:min(len(procs), 4)]
@@ -39,14 +39,14 @@ func fit(j *job) error {
 			}
 			q := j.p.Platform.Processors[procs[k]]
 			limit := min(q.MemoryBytes, j.p.Platform.Devices[q.Device].MemoryBytes-from.taken(q.Device))
-			end, need := f.extend(from.end, procs[k], limit)
+			end, need := f.Extend(from.end, procs[k], limit)
 			if end > best.end {
 				best = reached{end: end, last: k, device: q.Device, bytes: need, before: from}
 			}
 		}
 		reach[set] = best
 		if best.end == n && best.last >= 0 {
-			plan := f.plan(&best, procs)
+			plan := best.plan(procs)
 			if ir.CheckPlan(j.p, plan) == nil {
 				plans++
 				j.offer(plan)
@@ -102,117 +102,8 @@ func (j *job) roomiest(most int) []ir.ProcID {
 	return order[:min(most, len(order))]
 }
 
-// fitting measures segments of the node order.
-type fitting struct {
-	p    *ir.Problem
-	g    *ir.Graph
-	ends []ir.NodeID // by ValueID: its last consumer, NoNode if none; beyond the last node if it is an output
-	cut  []bool      // by NodeID: a segment may end before the node, no group straddles it
-
-	mark int32
-	seen []int32     // by WeightID
-	used []ir.NodeID // by ValueID: scratch of an outside value's last use in the segment
-}
-
-func (f *fitting) prepare() {
-	g := f.g
-	f.ends = make([]ir.NodeID, g.NumValues())
-	for v := range f.ends {
-		id := ir.ValueID(v)
-		f.ends[v] = ir.NoNode
-		if c := g.Consumers(id); len(c) > 0 {
-			f.ends[v] = c[len(c)-1]
-		}
-		if g.IsOutput(id) {
-			f.ends[v] = ir.NodeID(g.NumNodes())
-		}
-	}
-	open := make([]int32, g.NumNodes()+1)
-	for i := range g.NumGroups() {
-		m := g.Members(ir.GroupID(i))
-		if len(m) > 1 {
-			open[m[0]+1]++
-			open[m[len(m)-1]+1]--
-		}
-	}
-	f.cut = make([]bool, g.NumNodes()+1)
-	for n, depth := 0, int32(0); n <= g.NumNodes(); n++ {
-		depth += open[n]
-		f.cut[n] = depth == 0
-	}
-}
-
-// extend is the furthest end of a segment that starts at a, runs on q and fits
-// into limit, and what it needs.
-func (f *fitting) extend(a ir.NodeID, q ir.ProcID, limit int64) (end ir.NodeID, need int64) {
-	most := a
-	for int(most) < f.g.NumNodes() && f.p.Costs.Of(most, q) != ir.Unsupported {
-		most++
-	}
-	lo, hi := a, most // lo fits
-	for lo < hi {
-		mid := hi - (hi-lo)/2
-		if f.measure(a, mid) <= limit {
-			lo = mid
-		} else {
-			hi = mid - 1
-		}
-	}
-	for lo > a && !f.cut[lo] {
-		lo--
-	}
-	return lo, f.measure(a, lo)
-}
-
-// measure is the memory of the segment [a, b): its distinct weights and the peak
-// of its activations. It counts graph inputs and what earlier nodes make as
-// outside values, live from the start to their last use.
-func (f *fitting) measure(a, b ir.NodeID) int64 {
-	if a >= b {
-		return 0
-	}
-	g := f.g
-	f.mark++
-	var weights, live int64
-	for n := a; n < b; n++ {
-		for _, w := range g.Weights(n) {
-			if f.seen[w] != f.mark {
-				f.seen[w] = f.mark
-				weights += g.WeightBytes(w)
-			}
-		}
-		for _, v := range g.Inputs(n) {
-			if g.Producer(v) < a {
-				if f.used[v] == 0 {
-					live += g.ResidentBytes(v)
-				}
-				f.used[v] = n + 1
-			}
-		}
-	}
-	peak := live
-	for n := a; n < b; n++ {
-		for _, v := range g.Outputs(n) {
-			live += g.ResidentBytes(v)
-		}
-		peak = max(peak, live)
-		for _, v := range g.Inputs(n) {
-			if outside := g.Producer(v) < a; outside && f.used[v] == n+1 || !outside && f.ends[v] == n {
-				live -= g.ResidentBytes(v)
-				f.used[v] = 0
-			}
-		}
-		for _, v := range g.Outputs(n) {
-			if f.ends[v] == ir.NoNode {
-				live -= g.ResidentBytes(v)
-			}
-		}
-	}
-	return weights + peak
-}
-
 // plan is the plan of the segments that r ends with.
-func (f *fitting) plan(r *reached, procs []ir.ProcID) *ir.Plan {
+func (r *reached) plan(procs []ir.ProcID) *ir.Plan {
 	plan := &ir.Plan{}
 	for ; r.before != nil; r = r.before {
 		s := ir.Submodel{Processor: procs[r.last]}

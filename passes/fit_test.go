@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/passes/assign"
 )
 
 // randomProblem is a random DAG with weights on a platform of procs unlimited processors.
@@ -77,10 +78,9 @@ func TestFitMeasuresSegments(t *testing.T) {
 		b := a + 1 + rng.IntN(30-a-1)
 		plan := segments(a, b, 30)
 		want := ir.MeasureMemory(p, plan, ir.Connect(p.Graph, plan))
-		f := &fitting{p: p, g: p.Graph, seen: make([]int32, p.Graph.NumWeights()), used: make([]ir.NodeID, p.Graph.NumValues())}
-		f.prepare()
+		f := assign.NewSegments(p)
 		for q, s := range [][2]int{{0, a}, {a, b}, {b, 30}} {
-			if got := f.measure(ir.NodeID(s[0]), ir.NodeID(s[1])); got != want.Processors[q] {
+			if got := f.Measure(ir.NodeID(s[0]), ir.NodeID(s[1])); got != want.Processors[q] {
 				t.Fatalf("segment %v of cuts at %d and %d: %d bytes, the model says %d", s, a, b, got, want.Processors[q])
 			}
 		}
