@@ -37,7 +37,7 @@ func (a *Analysis) Traced(l *ir.Lowered) *importer.Model {
 		m.Nodes[k] = x
 	}
 	for _, i := range a.s.order {
-		if a.roles[i] == constant {
+		if a.roles[i] != placed {
 			m.Constants = append(m.Constants, a.traced(i, listed[i], symbols))
 		}
 	}
@@ -78,7 +78,7 @@ func (a *Analysis) traced(index int32, listed int, symbols map[string]bool) impo
 			continue
 		}
 		x.Outputs = append(x.Outputs, v)
-		val := a.value(v)
+		val, _ := a.Shapes.Of(v) // of nodes that do not run it may be unknown
 		text := ""
 		if val.Type.Kind == ir.Tensor && val.Dims != nil && (!val.Assumed || bound(val.Type, symbols)) {
 			text = ir.Type{Kind: ir.Tensor, Elem: val.Type.Elem, Shape: fixed(val.Dims)}.String()
@@ -100,7 +100,7 @@ func (a *Analysis) traced(index int32, listed int, symbols map[string]bool) impo
 		walkNodes(f.GetNode(), body)
 	}
 	if at := strings.LastIndexByte(p.GetName(), '/'); at >= 0 {
-		x.Inlined = p.GetName()[at+1:]
+		x.Inlined, _, _ = strings.Cut(p.GetName()[at+1:], "~") // behind it stands what makes names unique
 	}
 	return x
 }

@@ -220,7 +220,7 @@ func (a *attribution) check(l int, nodes []int, h how) {
 		}
 	}
 	if len(running) == 0 {
-		a.why[l] = "of a node that no output of the model depends on"
+		a.why[l] = "of constants and other nodes that nothing depends on that is placed"
 		return
 	}
 	slices.Sort(running)

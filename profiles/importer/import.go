@@ -49,6 +49,9 @@ type Result struct {
 // Import reads profiles of runs of the model m. The files are of one format, but
 // for TensorRT the layer information beside the profile. Errors are diag.Error.
 func Import(ctx context.Context, files []File, m *Model, o Options) (*Result, error) {
+	if len(m.Nodes) == 0 {
+		return nil, &diag.Error{File: m.File, Msg: "no node of the model has a cost: all of it depends on stored values only"}
+	}
 	names := newNames(m)
 	traces, err := readAll(ctx, files, names, o)
 	if err != nil {

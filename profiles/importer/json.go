@@ -142,8 +142,12 @@ func (s *scanner) quoted() error {
 			}
 			add(c)
 		case '\n':
-			s.unread(c)
-			return fmt.Errorf("%w: a text does not end in its line", errSyntax)
+			// A name can hold a line break; where an object follows, its end is missing.
+			if ahead, _ := s.r.Peek(1); len(ahead) == 1 && ahead[0] == '{' {
+				s.unread(c)
+				return fmt.Errorf("%w: a text does not end in its line", errSyntax)
+			}
+			add(c)
 		case '\\':
 			if err := s.escape(add); err != nil {
 				return err

@@ -8,8 +8,9 @@ type Model struct {
 	Nodes []Node // that run, in topological order
 	Units []Unit // what is priced as a whole; they cover every node once
 
-	// Constants are the nodes that depend on stored values only. They have no price:
-	// who uses them holds a copy. A runtime without optimisation runs them all the same.
+	// Constants are the nodes that depend on stored values only, or that no output
+	// depends on, in topological order. They have no price: who uses them holds a copy.
+	// A runtime without optimisation runs them all the same.
 	Constants []Node
 
 	// Inputs are the values that the model is given.

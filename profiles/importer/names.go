@@ -34,16 +34,16 @@ type names struct {
 	inner    map[string]bool
 	holders  map[string]bool // names of nodes that hold graphs
 	calls    map[string][]int
-	prefixes map[string]int // of inlined calls: how many of the operator came before
-	seen     map[string]int // by operator: inlined calls so far
-	replaced map[string]int // "Op/name" of nodes that a call was replaced by
+	prefixes map[string]int   // of inlined calls: how many of the operator came before
+	seen     map[string]int   // by operator: inlined calls so far
+	replaced map[string][]int // by the name inside a function: nodes that calls were replaced by, in order
 	inputs   map[string]bool
 }
 
 func newNames(m *Model) *names {
 	n := &names{
 		m: m, byName: map[string][]int{}, byValue: map[string]int{}, unnamed: map[string]int{}, inner: map[string]bool{},
-		holders: map[string]bool{}, calls: map[string][]int{}, prefixes: map[string]int{}, seen: map[string]int{}, replaced: map[string]int{}, inputs: map[string]bool{},
+		holders: map[string]bool{}, calls: map[string][]int{}, prefixes: map[string]int{}, seen: map[string]int{}, replaced: map[string][]int{}, inputs: map[string]bool{},
 	}
 	for _, v := range m.Inputs {
 		n.inputs[v] = true
@@ -63,9 +63,7 @@ func newNames(m *Model) *names {
 			n.byValue[v] = i
 		}
 		if x.Inlined != "" {
-			if _, ok := n.replaced[x.Op+"/"+x.Inlined]; !ok {
-				n.replaced[x.Op+"/"+x.Inlined] = i
-			}
+			n.replaced[x.Inlined] = append(n.replaced[x.Inlined], i)
 		}
 		for _, name := range x.Inner {
 			n.inner[name] = true
@@ -177,23 +175,47 @@ func (n *names) ort(l *layer) ([]int, how) {
 	if nodes, h := n.part(l.name); h != unresolved {
 		return nodes, h
 	}
-	for _, prefix := range []string{"fused ", "Fused_", "fused_"} {
-		if rest, ok := strings.CutPrefix(l.name, prefix); ok {
-			if nodes, h := n.exact(rest); h != unresolved {
+	if rest, ok := strings.CutPrefix(l.name, fusedPrefix); ok {
+		for _, name := range [2]string{rest, rest[:max(strings.LastIndexByte(rest, '/'), 0)]} {
+			if nodes, h := n.exact(name); h != unresolved {
 				return nodes, byPart
 			}
 		}
+		return n.part(rest)
 	}
 	return nil, unresolved
+}
+
+const fusedPrefix = "fused " // before the name of a node that took others in
+
+// nameless says whether a layer of ONNX Runtime has a name that it would have in any
+// model: of its operator, of a branch that is always taken, or made from an empty one.
+func nameless(l *layer) bool {
+	base := l.name
+	if at := strings.LastIndex(base, "_token_"); at >= 0 {
+		base = base[:at]
+	}
+	if base == "" || base == l.op || strings.HasPrefix(base, fusedPrefix+"/") || strings.HasPrefix(base, "/") && strings.Contains(base, "Fusion") && strings.Count(base, "/") < 3 {
+		return true
+	}
+	if strings.HasPrefix(base, "_if_") || strings.HasPrefix(base, "_inlfunc_") {
+		return true
+	}
+	rest, ok := strings.CutPrefix(base, l.op+"_")
+	_, err := strconv.Atoi(rest)
+	return ok && err == nil
 }
 
 // inlined finds the call of a function that ONNX Runtime replaced by its body. The
 // names of its nodes start with _inlfunc_ and the function's name; of several calls
 // the first to run is the first in the model.
 func (n *names) inlined(l *layer) ([]int, how) {
-	rest, ok := strings.CutPrefix(l.name, "_inlfunc_")
+	rest, ok := strings.CutPrefix(strings.TrimPrefix(l.name, fusedPrefix), "_inlfunc_")
 	if !ok {
 		return nil, unresolved
+	}
+	if at := strings.LastIndexByte(rest, '/'); at > 0 && strings.Contains(rest[at:], "Fusion") {
+		rest = rest[:at]
 	}
 	rest = rest[:min(len(rest), maxPartBytes)]
 	for end := len(rest) - 1; end > 0; end-- {
@@ -216,10 +238,15 @@ func (n *names) inlined(l *layer) ([]int, how) {
 	}
 	// The call was replaced here too: its nodes are named call/node.
 	for at := len(rest) - 1; at > 0; at-- {
-		if rest[at] == '_' {
-			if i, ok := n.replaced[l.op+"/"+rest[at+1:]]; ok {
-				return []int{i}, byPart
+		if rest[at] != '_' {
+			continue
+		}
+		key := rest[at+1:]
+		if nodes := n.replaced[key]; len(nodes) > 0 {
+			if len(nodes) > 1 {
+				n.replaced[key] = nodes[1:] // of the next call
 			}
+			return nodes[:1], byPart
 		}
 	}
 	return nil, unresolved

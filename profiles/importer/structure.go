@@ -75,8 +75,8 @@ func (a *attribution) trusted() bool {
 	named, all := 0, 0
 	for l := range a.t.layers {
 		x := &a.t.layers[l]
-		if x.own || x.copies || a.compiled(x) || strings.HasPrefix(x.name, "_if_") {
-			continue // the last is what ONNX Runtime calls nodes of a branch that it always takes
+		if x.own || x.copies || a.compiled(x) || a.t.format == ORTProfile && a.how[l] == unresolved && nameless(x) {
+			continue
 		}
 		all++
 		if a.how[l] != unresolved || a.why[l] != "" {
