@@ -39,15 +39,23 @@ func chain(j *job) error {
 		return nil
 	}
 	if c.Bound == ir.MaxTime {
-		why := explain(j)
-		why.Proved = true
-		return why
+		return explain(j, "the nodes stand in one line, and no way to cut it into sub-models keeps the limits on memory, on the number of sub-models and on where nodes may run")
 	}
 	if c.Plan != nil && ir.CheckPlan(j.p, c.Plan) == nil {
 		j.offer(c.Plan)
 		j.pool = append(j.pool, c.Plan)
 	}
 	j.raise(c.Bound)
+	return nil
+}
+
+// tryExactly looks for a plan of a tiny problem, and explains nothing.
+func (j *job) tryExactly() error {
+	e := assign.Exact{Problem: j.p, Objective: j.o.Objective, Limit: ir.MaxTime, Steps: tinySteps}
+	e.Run(j.ctx)
+	if e.Best != nil {
+		j.offer(e.Best)
+	}
 	return nil
 }
 
@@ -62,9 +70,7 @@ func (j *job) exactly(ctx context.Context, steps int) error {
 	}
 	if e.Whole {
 		if j.best == nil {
-			why := explain(j)
-			why.Proved = true
-			return why
+			return explain(j, "every way to place the nodes was tried, and breaks a limit on memory, on the number of sub-models or on where nodes may run")
 		}
 		j.raise(j.best.Value())
 	}

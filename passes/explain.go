@@ -3,25 +3,22 @@ package passes
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 )
 
-// explain says why there is no plan: what is proved to be too large, and what would make room.
-func explain(j *job) *InfeasibleError {
+// explain says why there is no plan: what is proved to be too large, and the nearest changes that would make room.
+// proof says how it is known that there is none; "" if it is not.
+func explain(j *job, proof string) *InfeasibleError {
 	e := &InfeasibleError{Proved: true, Reasons: short(j.p)}
 	if len(e.Reasons) == 0 {
-		e.Proved = false
-		e.Reasons = []string{"every candidate broke a limit on memory, on the number of sub-models or on where nodes may run"}
+		e.Reasons = []string{proof}
+		if proof == "" {
+			e.Proved = false
+			e.Reasons = []string{"every candidate broke a limit on memory, on the number of sub-models or on where nodes may run"}
+		}
 	}
 	e.Reasons = append(e.Reasons, relax(j)...)
-	return e
-}
-
-// proved says of an explanation that the problem is known to have no plan.
-func (e *InfeasibleError) proved() *InfeasibleError {
-	e.Proved = true
 	return e
 }
 
@@ -132,77 +129,4 @@ func weightsOf(g *ir.Graph, nodes []ir.NodeID) int64 {
 		sum += g.WeightBytes(w)
 	}
 	return sum
-}
-
-// relax names changes of the problem after which a plan is found: more sub-models, or more memory and how much of
-// it where.
-func relax(j *job) []string {
-	var ways []string
-	try := func(p *ir.Problem) *ir.Plan {
-		k := newJob(j.ctx, p, Options{Objective: j.o.Objective})
-		k.pass = "relax"
-		for _, run := range []func(*job) error{singles, fit} {
-			if run(k) != nil || k.best != nil {
-				break
-			}
-		}
-		return k.best
-	}
-	free := *j.p
-	free.Submodels = 0
-	if j.p.Submodels != 0 {
-		k := newJob(j.ctx, &free, Options{Objective: j.o.Objective})
-		k.pass = "relax"
-		if baselines(k) == nil && k.best != nil {
-			ways = append(ways, "it would fit with more sub-models for each processor: allow any number")
-		}
-	}
-	percents := []int64{2, 5, 10, 20, 35, 50, 75, 100, 150, 200, 300, 500, 1000}
-	if j.p.Graph.NumNodes() > 50_000 { // each try takes time
-		percents = []int64{20, 100, 500}
-	}
-	for _, percent := range percents {
-		wide := *j.p
-		pf := *j.p.Platform
-		wide.Platform = &pf
-		pf.Processors, pf.Devices = slices.Clone(pf.Processors), slices.Clone(pf.Devices)
-		for q := range pf.Processors {
-			pf.Processors[q].MemoryBytes = more(pf.Processors[q].MemoryBytes, percent)
-		}
-		for d := range pf.Devices {
-			pf.Devices[d].MemoryBytes = more(pf.Devices[d].MemoryBytes, percent)
-		}
-		plan := try(&wide)
-		if plan == nil {
-			if j.ctx.Err() != nil {
-				break
-			}
-			continue
-		}
-		need := ir.MeasureMemory(j.p, plan, ir.Connect(j.p.Graph, plan))
-		var where []string
-		for q, e := range j.p.Platform.Processors {
-			if k := need.Processors[q] - e.MemoryBytes; k > 0 {
-				where = append(where, fmt.Sprintf("%d bytes for processor %q", k, e.Name))
-			}
-		}
-		for d, e := range j.p.Platform.Devices {
-			if k := need.Devices[d] - e.MemoryBytes; k > 0 {
-				where = append(where, fmt.Sprintf("%d bytes for device %q", k, e.Name))
-			}
-		}
-		if len(where) > 0 {
-			ways = append(ways, "it would fit with more memory: "+strings.Join(where, ", "))
-		}
-		break
-	}
-	return ways
-}
-
-// more is a limit raised by some percent.
-func more(limit, percent int64) int64 {
-	if limit > ir.UnlimitedBytes/(100+percent) {
-		return ir.UnlimitedBytes
-	}
-	return limit * (100 + percent) / 100
 }

@@ -66,3 +66,70 @@ func TestRelax(t *testing.T) {
 		}
 	}
 }
+
+// What stands in the way is named, whatever it is: sub-models, where nodes may run, links.
+func TestExplainOtherLimits(t *testing.T) {
+	build := func(costs [3][2]ir.Time, links bool) *ir.Problem {
+		b := ir.NewBuilder("chain")
+		x := b.Value(ir.Value{Name: "x", Bytes: 1, ResidentBytes: 1, Input: true})
+		for _, name := range []string{"a", "b", "c"} {
+			y := b.Value(ir.Value{Name: "y" + name, Bytes: 1, ResidentBytes: 1, Output: name == "c"})
+			b.Node(ir.Node{Name: name, Inputs: []ir.ValueID{x}, Outputs: []ir.ValueID{y}})
+			x = y
+		}
+		g, err := b.Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &ir.Problem{Graph: g, Costs: ir.NewCosts(3, 2), Submodels: 1, Platform: &ir.Platform{Source: ir.NoDevice, Sink: ir.NoDevice}}
+		for q, name := range []string{"p", "q"} {
+			p.Platform.Devices = append(p.Platform.Devices, ir.Device{Name: "d" + name, MemoryBytes: ir.UnlimitedBytes})
+			p.Platform.Processors = append(p.Platform.Processors, ir.Processor{Name: name, Device: ir.DeviceID(q), MemoryBytes: ir.UnlimitedBytes, MaxSubmodels: ir.DefaultSubmodels})
+			for n := range costs {
+				p.Costs.Set(ir.NodeID(n), ir.ProcID(q), costs[n][q])
+			}
+		}
+		if links {
+			for q := range ir.DeviceID(2) {
+				p.Platform.Links = append(p.Platform.Links, ir.Link{From: q, To: 1 - q, Copy: ir.Copy{BytesPerUs: 1}})
+			}
+		}
+		return p
+	}
+	const no, us = ir.Unsupported, ir.Microsecond
+	for _, c := range []struct {
+		name string
+		p    *ir.Problem
+		want string
+	}{
+		{"there and back again", build([3][2]ir.Time{{us, no}, {no, us}, {us, no}}, true), "it would fit with up to 2 sub-models for each processor"},
+		{"no way across", build([3][2]ir.Time{{us, no}, {no, us}, {no, us}}, false), `value "ya" must go from device dp to dq, no link leads there`},
+		{"runs nowhere", build([3][2]ir.Time{{us, us}, {no, no}, {us, us}}, true), `no processor may run node "b"`},
+	} {
+		_, err := Place(t.Context(), c.p, Options{})
+		e, ok := IsInfeasible(err)
+		if !ok {
+			t.Errorf("%s: placing gave %v", c.name, err)
+			continue
+		}
+		if !e.Proved || !strings.Contains(e.Error(), c.want) {
+			t.Errorf("%s: %q is not in %q (proved: %v)", c.name, c.want, e, e.Proved)
+		}
+	}
+}
+
+// Where more memory on one processor is enough, no more than that is asked for, or little.
+func TestRelaxOneProcessor(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	p := randomProblem(t, rng, 40, 3)
+	single := segments(40)
+	need := ir.MeasureMemory(p, single, ir.Connect(p.Graph, single)).Processors[0]
+	for q := range p.Platform.Processors {
+		p.Platform.Processors[q].MemoryBytes = 1
+	}
+	p.Platform.Processors[0].MemoryBytes = need - 10
+	reasons := strings.Join(relax(newJob(t.Context(), p, Options{})), "; ")
+	if !strings.Contains(reasons, `it would fit with more memory: 10 bytes for processor "p0"`) {
+		t.Errorf("%q", reasons)
+	}
+}

@@ -145,7 +145,7 @@ func (j *job) verify(plan *ir.Plan) error {
 
 func (j *job) placement() (*ir.Placement, error) {
 	if j.best == nil {
-		return nil, explain(j)
+		return nil, explain(j, "")
 	}
 	if err := j.verify(j.best); err != nil {
 		diag.Bugf("placement: %v", err)

@@ -52,11 +52,11 @@ func ofOp(op string) string {
 func bounds(j *job) error {
 	p := bound.Reduce(j.p)
 	if err := supported(&job{p: p}); err != nil {
-		return explain(j).proved()
+		return explain(j, "some node or group needs more memory than any processor has that may run it")
 	}
 	path, ok := bound.Path(p)
 	if !ok {
-		return &InfeasibleError{Proved: true, Reasons: []string{"some value cannot travel to any processor that could use it, or to the sink: links are missing"}}
+		return explain(j, "some value cannot travel to any processor that could use it, or to the sink: links are missing")
 	}
 	if j.o.Objective == ir.Latency {
 		j.raise(path)
@@ -64,7 +64,7 @@ func bounds(j *job) error {
 	j.raise(bound.Area(p))
 	chain, ok := bound.Chain(p, j.o.Objective)
 	if !ok {
-		return explain(j).proved()
+		return explain(j, "no row of runs through the nodes that all others come before or after keeps the limits on memory and on the number of sub-models")
 	}
 	j.raise(chain)
 	return nil
@@ -85,7 +85,7 @@ func gap(j *job) error {
 		if j.best != nil {
 			diag.Bugf("a bound says that there is no plan, but there is one")
 		}
-		return explain(j).proved()
+		return explain(j, "no choice of processors lets every value travel and every two neighbours fit into memory")
 	}
 	j.raise(b)
 	return nil
