@@ -9,6 +9,7 @@
 package backend
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -96,16 +97,20 @@ func (b *Bundle) AddFile(name string, body []byte) {
 
 // Build cuts the model by the plan. Nothing is written and no weight is read. The
 // lowered form must be that of the model and the plan feasible: anything else is
-// a fault of the compiler and panics. Errors are *diag.Error about the model.
-func Build(m *onnxfile.Model, l *ir.Lowered, p *ir.Placement, o Options) (*Bundle, error) {
+// a fault of the compiler and panics. Errors are *diag.Error about the model, or
+// that of ctx.
+func Build(ctx context.Context, m *onnxfile.Model, l *ir.Lowered, p *ir.Placement, o Options) (*Bundle, error) {
 	if o.MaxModelBytes <= 0 || o.MaxModelBytes > maxProtobufBytes {
 		o.MaxModelBytes = maxProtobufBytes
 	}
-	x, err := newIndex(m)
+	x, err := newIndex(ctx, m)
 	if err != nil {
 		return nil, err
 	}
 	c := newCut(x, l, p.Plan)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	d, err := newDescription(c, p)
 	if err != nil {
 		return nil, err
@@ -113,7 +118,7 @@ func Build(m *onnxfile.Model, l *ir.Lowered, p *ir.Placement, o Options) (*Bundl
 	b := &Bundle{source: m.Path, Plan: d.order}
 	lib := newLibrary(m.Proto)
 	for i, s := range d.order {
-		e := &extraction{c: c, p: c.parts[s], lib: lib, use: c.usageOf(c.parts[s], lib)}
+		e := &extraction{ctx: ctx, c: c, p: c.parts[s], lib: lib, use: c.usageOf(c.parts[s], lib)}
 		draft, err := e.fit(d.stems[s], o)
 		if err != nil {
 			return nil, err

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"context"
 	"slices"
 
 	"github.com/dnnsplit/dnnsplit/frontend/onnxfile"
@@ -79,6 +80,7 @@ func (c *cut) usageOf(p *part, lib library) *usage {
 
 // extraction is the emission of one part.
 type extraction struct {
+	ctx   context.Context
 	c     *cut
 	p     *part
 	use   *usage
@@ -110,6 +112,9 @@ func (e *extraction) graph(d *onnxfile.Draft) error {
 		}
 	}
 	for _, i := range p.nodes {
+		if err := e.ctx.Err(); err != nil {
+			return err
+		}
 		body, err := e.store.message(x.graph.GetNode()[i], x.byField[graphNode][i].Body)
 		if err != nil {
 			return x.errorAt(i, err)
@@ -118,6 +123,9 @@ func (e *extraction) graph(d *onnxfile.Draft) error {
 	}
 	all(graphName)
 	for _, i := range p.dense {
+		if err := e.ctx.Err(); err != nil {
+			return err
+		}
 		body, err := e.store.message(x.graph.GetInitializer()[i], x.byField[graphInitializer][i].Body)
 		if err != nil {
 			return x.errorIn(x.graph.GetInitializer()[i].GetName(), err)

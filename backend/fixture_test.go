@@ -106,7 +106,7 @@ func openFile(t testing.TB, path string) *onnxfile.Model {
 // an input reaches is a node of the graph; a group joins some of them.
 func lowerPlain(t testing.TB, m *onnxfile.Model, groups ...[]int32) *ir.Lowered {
 	t.Helper()
-	x, err := newIndex(m)
+	x, err := newIndex(t.Context(), m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,7 +282,7 @@ func sub(l *ir.Lowered, p ir.ProcID, nodes ...string) ir.Submodel {
 
 func build(t testing.TB, m *onnxfile.Model, l *ir.Lowered, p *ir.Placement, o Options) *Bundle {
 	t.Helper()
-	b, err := Build(m, l, p, o)
+	b, err := Build(t.Context(), m, l, p, o)
 	if err != nil {
 		t.Fatal(err)
 	}

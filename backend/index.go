@@ -2,6 +2,7 @@ package backend
 
 import (
 	"container/heap"
+	"context"
 	"fmt"
 
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
@@ -75,7 +76,7 @@ type index struct {
 
 // newIndex resolves the names of a model. It fails where nodes read what nothing
 // defines or depend on one another in a circle.
-func newIndex(m *onnxfile.Model) (*index, error) {
+func newIndex(ctx context.Context, m *onnxfile.Model) (*index, error) {
 	x := &index{
 		m: m, graph: m.Proto.GetGraph(), ids: map[string]valueID{},
 		byField: map[protowire.Number][]onnxfile.Field{}, model: map[protowire.Number][]onnxfile.Field{},
@@ -85,7 +86,13 @@ func newIndex(m *onnxfile.Model) (*index, error) {
 	}
 	x.collectFields()
 	x.define()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if err := x.resolve(); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	return x, x.order()

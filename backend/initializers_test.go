@@ -317,11 +317,11 @@ func TestMovesWeightsOut(t *testing.T) {
 		})
 	}
 
-	_, err := Build(f, l, all(), Options{MaxModelBytes: 1000})
+	_, err := Build(t.Context(), f, l, all(), Options{MaxModelBytes: 1000})
 	if err == nil || !strings.Contains(err.Error(), "1000") {
 		t.Errorf("the error is %v", err)
 	}
-	_, err = Build(f, l, all(), Options{MaxModelBytes: 1000, Weights: WeightsEmbedded})
+	_, err = Build(t.Context(), f, l, all(), Options{MaxModelBytes: 1000, Weights: WeightsEmbedded})
 	if err == nil || !strings.Contains(err.Error(), "external") {
 		t.Errorf("the error is %v", err)
 	}

@@ -146,7 +146,7 @@ func TestBoundaryTypes(t *testing.T) {
 					l.Types[v] = c.known
 				}
 			}
-			b, err := Build(file, l, placementOf(t, l, sub(l, 0, "a"), sub(l, 1, "b", "y")), Options{})
+			b, err := Build(t.Context(), file, l, placementOf(t, l, sub(l, 0, "a"), sub(l, 1, "b", "y")), Options{})
 			if err != nil {
 				if c.want != "" || !strings.Contains(err.Error(), `value "a"`) {
 					t.Fatal(err)
@@ -199,7 +199,7 @@ func TestNamesThatJSONCannotHold(t *testing.T) {
 	f := open(t, m)
 	l := lowerPlain(t, f)
 	threeProcessors(l)
-	_, err := Build(f, l, placementOf(t, l, sub(l, 0, "a"), sub(l, 1, "b", "y")), Options{})
+	_, err := Build(t.Context(), f, l, placementOf(t, l, sub(l, 0, "a"), sub(l, 1, "b", "y")), Options{})
 	if err == nil || !strings.Contains(err.Error(), "UTF-8") {
 		t.Errorf("the error is %v", err)
 	}

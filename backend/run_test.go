@@ -263,7 +263,7 @@ func checkCuts(t *testing.T, e runtime.Engine, m *onnxtest.Model, seed uint64, t
 			replicate(r, l, subs)
 		}
 		o := Options{Weights: Weights(try % 3)}
-		b, err := Build(f, l, placementOf(t, l, subs...), o)
+		b, err := Build(t.Context(), f, l, placementOf(t, l, subs...), o)
 		if err != nil {
 			return err
 		}

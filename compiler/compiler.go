@@ -47,7 +47,7 @@ func Compile(ctx context.Context, o Options) (r *Result, err error) {
 		return nil, err
 	}
 	if err = c.place(ctx); err == nil {
-		err = c.emit()
+		err = c.emit(ctx)
 	}
 	if err != nil {
 		c.Close()
@@ -253,22 +253,28 @@ func searchNote(p passes.Progress) string {
 }
 
 // emit describes the bundle.
-func (r *Result) emit() error {
+func (r *Result) emit(ctx context.Context) error {
 	r.Options.progress("describe", -1, "")
 	recorded, err := r.Options.recorded()
 	if err != nil {
 		return err
 	}
-	r.Bundle, err = backend.Build(r.Analysis.Model, r.Lowered, r.Placement, backend.Options{ToolVersion: Version(), Recorded: recorded, Weights: r.Options.Weights})
+	r.Bundle, err = backend.Build(ctx, r.Analysis.Model, r.Lowered, r.Placement, backend.Options{ToolVersion: Version(), Recorded: recorded, Weights: r.Options.Weights})
 	if err != nil {
 		return err
 	}
 	r.Bundle.Manifest.Notes = append(r.Bundle.Manifest.Notes, r.Notes...)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	trace, err := report.Trace(r.Lowered, r.Placement)
 	if err != nil {
 		return err
 	}
 	r.Bundle.AddFile(report.TraceFile, trace)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	page, err := report.HTML(r.Bundle.Manifest, r.Lowered, r.Placement, report.Options{Command: r.Options.command()})
 	if err != nil {
 		return err

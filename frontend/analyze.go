@@ -96,7 +96,7 @@ func Analyze(ctx context.Context, m *onnxfile.Model, o Options) (*Analysis, erro
 
 // analyze is Analyze without inlining.
 func analyze(ctx context.Context, m *onnxfile.Model, o shape.Options) (*Analysis, error) {
-	s, err := resolve(m.Path, m.Proto)
+	s, err := resolve(ctx, m.Path, m.Proto)
 	if err != nil {
 		return nil, err
 	}

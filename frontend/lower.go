@@ -38,7 +38,7 @@ func (a *Analysis) Lower(ctx context.Context, fleet *profiles.Fleet, o LowerOpti
 	l := lw.lowered
 	l.Problem.Platform = fleet.Platform
 	l.Problem.Submodels = o.Submodels
-	if err := lw.price(fleet, o); err != nil {
+	if err := lw.price(ctx, fleet, o); err != nil {
 		return nil, err
 	}
 	if err := l.Problem.Validate(); err != nil {
@@ -62,11 +62,11 @@ func (a *Analysis) Graph(ctx context.Context, o LowerOptions) (*ir.Lowered, erro
 func (lw *lowering) graph(ctx context.Context, o LowerOptions) error {
 	lw.connect()
 	lw.cluster()
-	if err := lw.build(o); err != nil {
+	if err := lw.build(ctx, o); err != nil {
 		return err
 	}
 	if o.Group != nil && lw.fuse(o.Group(lw.lowered.Problem.Graph)) {
-		if err := lw.build(o); err != nil {
+		if err := lw.build(ctx, o); err != nil {
 			return err
 		}
 	}
@@ -91,7 +91,7 @@ type lowering struct {
 }
 
 // build makes the graph: values, weights and one node for each unit.
-func (lw *lowering) build(o LowerOptions) error {
+func (lw *lowering) build(ctx context.Context, o LowerOptions) error {
 	a, s := lw.a, lw.a.s
 	lw.b = ir.NewBuilder(s.graph.GetName())
 	lw.values, lw.weights = map[string]ir.ValueID{}, map[string]ir.WeightID{}
@@ -124,6 +124,9 @@ func (lw *lowering) build(o LowerOptions) error {
 	}
 	pure := &purity{s: s, functions: map[functionKey]bool{}}
 	for u, unit := range lw.units {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		n := ir.Node{Name: a.Nodes[unit[0]].Name, Op: lw.kind(int32(u)), Replicable: true}
 		if lw.kinds[u] != "" {
 			n.Name = a.Nodes[a.lead(unit)].Name

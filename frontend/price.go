@@ -1,6 +1,7 @@
 package frontend
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
@@ -17,13 +18,16 @@ func (n *NodeInfo) ProfileOp() profiles.Op {
 }
 
 // price fills the cost table. Pins and prohibitions make a unit unsupported.
-func (lw *lowering) price(fleet *profiles.Fleet, o LowerOptions) error {
+func (lw *lowering) price(ctx context.Context, fleet *profiles.Fleet, o LowerOptions) error {
 	l := lw.lowered
 	procs := len(fleet.Platform.Processors)
 	l.Problem.Costs = ir.NewCosts(l.Problem.Graph.NumNodes(), procs)
 	l.Sources = make([]ir.CostSource, l.Problem.Graph.NumNodes()*procs)
 	var problems diag.List
 	for u := range l.Problem.Graph.NumNodes() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		id := ir.NodeID(u)
 		var members []int32
 		if u < len(lw.units) {

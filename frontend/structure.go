@@ -2,6 +2,7 @@ package frontend
 
 import (
 	"container/heap"
+	"context"
 	"fmt"
 	"strings"
 
@@ -57,7 +58,7 @@ func keyOf(n *onnxpb.NodeProto) functionKey {
 }
 
 // resolve checks the names of a model and orders its nodes.
-func resolve(file string, m *onnxpb.ModelProto) (*structure, error) {
+func resolve(ctx context.Context, file string, m *onnxpb.ModelProto) (*structure, error) {
 	g := m.GetGraph()
 	s := &structure{
 		file: file, graph: g,
@@ -139,6 +140,9 @@ func resolve(file string, m *onnxpb.ModelProto) (*structure, error) {
 	s.reads = make([][]string, len(g.GetNode()))
 	s.captures = make([][]string, len(g.GetNode()))
 	for i, n := range g.GetNode() {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		at = int32(i)
 		seen := map[string]bool{}
 		for _, in := range n.GetInput() {

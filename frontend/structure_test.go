@@ -99,7 +99,7 @@ func TestResolveRefuses(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := resolve("m.onnx", c.model)
+			_, err := resolve(t.Context(), "m.onnx", c.model)
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -118,7 +118,7 @@ func TestResolveOrdersAndCaptures(t *testing.T) {
 		op("Tanh(x -> h)"),
 		op("Constant(-> c)"),
 		op("Tanh(x -> x2)"))
-	s, err := resolve("m.onnx", modelOf(g))
+	s, err := resolve(t.Context(), "m.onnx", modelOf(g))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestResolveHides(t *testing.T) {
 		op("If(a -> r)", graphOf("| | r", op("Neg(a -> later)"), op("Loop(later -> r)", graphOf("| | q", op("Abs(later -> t)"), op("Neg(t -> q)"))), op("Neg(r -> q)"))),
 		op("Tanh(r -> later)"),
 		op("Add(later r -> y)"))
-	s, err := resolve("m.onnx", modelOf(g))
+	s, err := resolve(t.Context(), "m.onnx", modelOf(g))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func TestClassify(t *testing.T) {
 		op("Dropout(w c c -> drop)"),  // may be random
 		op("Add(drop w -> drop_out)"), // dead
 	)
-	s, err := resolve("m.onnx", modelOf(g, function("Noise", "RandomNormalLike(a -> b)"), function("Pure", "Relu(a -> b)")))
+	s, err := resolve(t.Context(), "m.onnx", modelOf(g, function("Noise", "RandomNormalLike(a -> b)"), function("Pure", "Relu(a -> b)")))
 	if err != nil {
 		t.Fatal(err)
 	}

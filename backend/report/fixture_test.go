@@ -141,7 +141,7 @@ func manifestOf(t testing.TB, l *ir.Lowered, p *ir.Placement) *backend.Manifest 
 		t.Fatal(err)
 	}
 	defer func() { _ = m.Close() }()
-	bundle, err := backend.Build(m, l, p, backend.Options{ToolVersion: "test"})
+	bundle, err := backend.Build(t.Context(), m, l, p, backend.Options{ToolVersion: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -87,7 +87,7 @@ func CutModel(ctx context.Context, model, dir string, cut Cut, seed uint64, o fr
 	for p := range single {
 		single[p].Name = l.Problem.Platform.Processors[p].Name
 	}
-	b, err := backend.Build(a.Model, l, &ir.Placement{Plan: plan, Schedule: schedule, Single: single}, backend.Options{ToolVersion: "test"})
+	b, err := backend.Build(ctx, a.Model, l, &ir.Placement{Plan: plan, Schedule: schedule, Single: single}, backend.Options{ToolVersion: "test"})
 	if err != nil {
 		return nil, err
 	}

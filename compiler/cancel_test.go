@@ -1,0 +1,134 @@
+package compiler_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dnnsplit/dnnsplit/compiler"
+)
+
+var cancelModel = flag.String("cancel-model", "chain=1000", "model of onnxtest whose compilation TestCancel cancels")
+
+// stacks lists the goroutines that run code of this module, without the caller's.
+func stacks() []string {
+	buf := make([]byte, 1<<20)
+	buf = buf[:runtime.Stack(buf, true)]
+	var out []string
+	for i, s := range strings.Split(string(buf), "\n\n") {
+		if i > 0 && strings.Contains(s, "github.com/dnnsplit/dnnsplit/") && !strings.Contains(s, "testing.tRunner") {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// noneLeft fails if goroutines of this module still run. Those that have been
+// told to end get time to do so.
+func noneLeft(t *testing.T, when string) {
+	t.Helper()
+	for wait := time.Millisecond; ; wait *= 2 {
+		left := stacks()
+		if len(left) == 0 {
+			return
+		}
+		if wait > time.Second {
+			t.Fatalf("%s %d goroutines are left, the first one:\n%s", when, len(left), left[0])
+		}
+		time.Sleep(wait)
+	}
+}
+
+// TestCancel cancels a compilation at several points of every stage. It must end
+// with the context's error, leave nothing on disk and no goroutine. The time from
+// cancelling to the end is logged; it should be below 100 ms on a machine with
+// nothing else to do. What is asserted is the processor time, which does not
+// depend on what else runs, with room for slow machines and the race detector.
+func TestCancel(t *testing.T) {
+	model := write(t, *cancelModel)
+	root := t.TempDir()
+	out := filepath.Join(root, "out")
+	run := func(ctx context.Context, enter func(stage string)) error {
+		r, err := compiler.Compile(ctx, compiler.Options{
+			Model: model, Devices: "../profiles", Output: out,
+			Progress: func(p compiler.Progress) { enter(p.Stage) },
+		})
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		return r.Write(ctx)
+	}
+	var stages []string
+	began := map[string]time.Time{}
+	err := run(context.Background(), func(stage string) {
+		if _, known := began[stage]; !known {
+			stages = append(stages, stage)
+			began[stage] = time.Now()
+		}
+	})
+	end := time.Now()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(out); err != nil {
+		t.Fatal(err)
+	}
+	noneLeft(t, "after a compilation")
+	for i, stage := range stages {
+		next := end
+		if i+1 < len(stages) {
+			next = began[stages[i+1]]
+		}
+		length := next.Sub(began[stage])
+		var slowest, most time.Duration
+		for _, share := range []float64{0, 0.3, 0.6, 0.9} {
+			ctx, cancel := context.WithCancel(context.Background())
+			var cancelled time.Time
+			var spent time.Duration
+			done := make(chan struct{})
+			armed := false
+			err := run(ctx, func(s string) {
+				if s != stage || armed {
+					return
+				}
+				armed = true
+				stop := func() {
+					cancelled, spent = time.Now(), cpuTime()
+					cancel()
+					close(done)
+				}
+				if share == 0 {
+					stop()
+				} else {
+					time.AfterFunc(time.Duration(share*float64(length)), stop)
+				}
+			})
+			<-done
+			slowest, most = max(slowest, time.Since(cancelled)), max(most, cpuTime()-spent)
+			cancel()
+			if err == nil {
+				// It was done before the clock struck.
+				if err := os.RemoveAll(out); err != nil {
+					t.Fatal(err)
+				}
+			} else if !errors.Is(err, context.Canceled) {
+				t.Errorf("cancelled in stage %s, the error is %v", stage, err)
+			}
+			if left, err := os.ReadDir(root); err != nil || len(left) > 0 {
+				t.Fatalf("cancelled in stage %s, %v is left on disk, %v", stage, left, err)
+			}
+			noneLeft(t, "cancelled in stage "+stage+",")
+		}
+		t.Logf("%-9s takes %v; cancelled it ended within %v, %v of processor time", stage, length.Round(time.Millisecond), slowest.Round(time.Millisecond), most.Round(time.Millisecond))
+		if limit := 2 * time.Second; most > limit {
+			t.Errorf("cancelled in stage %s, the compilation went on for %v of processor time", stage, most)
+		}
+	}
+}
