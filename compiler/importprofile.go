@@ -46,7 +46,7 @@ func ImportProfiles(ctx context.Context, o Options, p ImportOptions) (r *importe
 	if err != nil {
 		return nil, err
 	}
-	defer a.Model.Close()
+	defer func() { _ = a.Model.Close() }() // nothing was written
 	files := make([]importer.File, len(p.Profiles))
 	for i, name := range p.Profiles {
 		o.progress("import", float64(i)/float64(len(p.Profiles)), name)

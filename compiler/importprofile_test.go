@@ -44,11 +44,11 @@ func profiled(t *testing.T, eng runtime.Engine, m *onnxtest.Model, path string, 
 	}
 	for range runs {
 		if _, err := s.Run(context.Background(), feed); err != nil {
-			s.Close()
+			_ = s.Close()
 			return ""
 		}
 	}
-	s.Close()
+	_ = s.Close()
 	files, err := filepath.Glob(prefix + "_*.json")
 	if err != nil || len(files) != 1 {
 		t.Fatalf("profiles written: %v, %v", files, err)

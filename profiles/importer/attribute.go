@@ -129,7 +129,7 @@ func (a *attribution) resolve() {
 			continue
 		}
 		var nodes []int
-		h := unresolved
+		var h how
 		switch {
 		case a.t.format == ORTProfile:
 			nodes, h = a.names.ort(x)
@@ -206,7 +206,7 @@ func (a *attribution) check(l int, nodes []int, h how) {
 		if types := strings.Join(n.Types, " "); n.Op == x.op && len(n.Types) > 0 && !slices.Contains(n.Types, "") && !sameShapes(types, x.outputs, strings.Contains(x.name, "_nchwc")) {
 			a.why[l] = otherShapes
 			if len(a.notes) == 0 {
-				a.notes = append(a.notes, fmt.Sprintf("node %q made %s in the profile, and makes %s with the shapes that costs are for", n.Label, x.outputs, types))
+				a.notes = append(a.notes, fmt.Sprintf("node %q made %s in the profile, and makes %s with the shapes that costs are for", n.Label, plain(x.outputs), plain(types)))
 			}
 			return
 		}

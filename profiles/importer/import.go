@@ -138,7 +138,7 @@ func readAll(ctx context.Context, files []File, names *names, o Options) ([]*tra
 		if kind == "" {
 			kind = formats[i]
 		} else if kind != formats[i] {
-			return nil, fileError(f.Name, 0, "it is an %s, but %s is an %s: a cost file is about one runtime, import them apart", formats[i], files[0].Name, kind)
+			return nil, fileError(f.Name, 0, "its format is %s, that of the files before it %s: a cost file is about one runtime, import them apart", formats[i], kind)
 		}
 	}
 	switch {
@@ -267,19 +267,33 @@ func chooseProvider(traces []*trace, want string) (string, error) {
 		}
 	}
 	list := slices.Sorted(maps.Keys(count))
-	described := make([]string, len(list))
-	for i, p := range list {
-		described[i] = p + " (" + plural(count[p], "kernel", "kernels") + ")"
+	const shown = 8
+	var described []string
+	for _, p := range list[:min(len(list), shown)] {
+		described = append(described, fmt.Sprintf("%s (%s)", plain(p), plural(count[p], "kernel", "kernels")))
+	}
+	if len(list) > shown {
+		described = append(described, fmt.Sprintf("%d more", len(list)-shown))
 	}
 	switch {
 	case want != "" && len(list) > 0 && count[want] == 0:
-		return "", fmt.Errorf("no kernel ran on provider %s; there are %s", want, strings.Join(described, ", "))
+		return "", fmt.Errorf("no kernel ran on provider %s; there are %s", plain(want), strings.Join(described, ", "))
 	case want == "" && len(list) > 1:
 		return "", fmt.Errorf("kernels ran on several providers: %s; name the one of this processor with --provider", strings.Join(described, ", "))
 	case want == "" && len(list) == 1:
 		return list[0], nil
 	}
 	return want, nil
+}
+
+// plain is a name or a list of types for a message: as it is if that is short and of
+// printable ASCII.
+func plain(name string) string {
+	const longest = 120
+	if len(name) > longest || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return fmt.Sprintf("%.120q", name)
+	}
+	return name
 }
 
 // runSum is the time of all kernels in a run, those of other processors included.

@@ -177,7 +177,9 @@ func ort(lines ...string) string {
 	for _, l := range lines {
 		var r, name, op string
 		var index, dur int
-		fmt.Sscan(l, &r, &name, &op, &index, &dur)
+		if _, err := fmt.Sscan(l, &r, &name, &op, &index, &dur); err != nil {
+			panic(err)
+		}
 		if r != run {
 			end()
 			run, begin = r, at

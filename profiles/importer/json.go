@@ -84,7 +84,7 @@ func (s *scanner) scan() (byte, error) {
 	for {
 		c, err := s.byte()
 		if err != nil {
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				err = errEnd
 			}
 			return 0, err

@@ -64,7 +64,7 @@ func traced(t testing.TB, m *onnxtest.Model) *importer.Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { file.Close() })
+	t.Cleanup(func() { _ = file.Close() })
 	a, err := frontend.Analyze(context.Background(), file, frontend.Options{})
 	if err != nil {
 		t.Fatal(err)

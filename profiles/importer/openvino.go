@@ -33,7 +33,7 @@ func newOVReader(file string) *ovReader {
 }
 
 // add takes a row; us < 0 is no time.
-func (r *ovReader) add(name, status, kind, exec string, us float64) error {
+func (r *ovReader) add(name, status, kind string, us float64) error {
 	if r.rows++; r.rows > maxEvents {
 		return fmt.Errorf("it has more than %d rows", maxEvents)
 	}
@@ -85,12 +85,12 @@ func (r *ovReader) finish() (*trace, error) {
 
 // ovColumns are where a header has its columns; -1 if it has none.
 type ovColumns struct {
-	name, status, kind, exec, real, n int
-	scale                             float64 // to microseconds
+	name, status, kind, real, n int
+	scale                       float64 // to microseconds
 }
 
 func ovHeader(cells []string) (ovColumns, bool) {
-	c := ovColumns{-1, -1, -1, -1, -1, len(cells), 1}
+	c := ovColumns{-1, -1, -1, -1, len(cells), 1}
 	for i, cell := range cells {
 		switch cell = strings.TrimSpace(cell); {
 		case cell == "layerName":
@@ -99,8 +99,6 @@ func ovHeader(cells []string) (ovColumns, bool) {
 			c.status = i
 		case cell == "layerType":
 			c.kind = i
-		case cell == "execType":
-			c.exec = i
 		case strings.HasPrefix(cell, "realTime"):
 			c.real = i
 			if strings.Contains(cell, "(ms)") {
@@ -159,7 +157,7 @@ func readOVTable(file string, in *bufio.Reader) (*trace, error) {
 			if !ok {
 				return nil, fileError(file, line, "realTime: %.40q is no time", at(c.real))
 			}
-			if err := r.add(name, at(c.status), at(c.kind), at(c.exec), us); err != nil {
+			if err := r.add(name, at(c.status), at(c.kind), us); err != nil {
 				return nil, fileError(file, line, "%v", err)
 			}
 		}
@@ -177,7 +175,7 @@ func readLine(in *bufio.Reader) (string, error) {
 		if b.Write(part); b.Len() > 4*maxText {
 			return "", fmt.Errorf("the line is longer than %d bytes", 4*maxText)
 		}
-		if err != bufio.ErrBufferFull {
+		if !errors.Is(err, bufio.ErrBufferFull) {
 			return b.String(), err
 		}
 	}
@@ -212,7 +210,7 @@ func readOVJSON(file string, s *scanner) (*trace, error) {
 			found = true
 			r.block++
 			return s.array(func() error {
-				var name, status, kind, exec string
+				var name, status, kind string
 				us, ok := -1.0, false
 				err := s.object(func(key string) (err error) {
 					switch key {
@@ -222,8 +220,6 @@ func readOVJSON(file string, s *scanner) (*trace, error) {
 						status, _, err = s.scalar()
 					case "node_type":
 						kind, _, err = s.scalar()
-					case "exec_type":
-						exec, _, err = s.scalar()
 					case "real_time":
 						us, ok, err = s.number()
 						us *= 1e3
@@ -238,7 +234,7 @@ func readOVJSON(file string, s *scanner) (*trace, error) {
 				if !ok {
 					return fmt.Errorf("%w: node %.60q has no real_time", errSyntax, name)
 				}
-				return r.add(name, status, kind, exec, us)
+				return r.add(name, status, kind, us)
 			})
 		})
 	}

@@ -270,7 +270,7 @@ func (r *ortReader) finish(warmUp int, names *names) *trace {
 		warmUp = 0
 	}
 	t.warmUp = warmUp
-	var whole []float64
+	whole := make([]float64, 0, len(r.runs))
 	for _, run := range r.runs[min(warmUp, len(r.runs)):] {
 		whole = append(whole, float64(run.end-run.start))
 	}

@@ -1,7 +1,6 @@
 package importer
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -122,7 +121,7 @@ func quartiles(values []float64) (median, spread float64) {
 	if len(values) == 0 {
 		return 0, 0
 	}
-	slices.SortFunc(values, func(a, b float64) int { return cmp.Compare(a, b) })
+	slices.Sort(values)
 	at := func(q float64) float64 {
 		x := q * float64(len(values)-1)
 		i := int(x)

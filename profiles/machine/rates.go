@@ -119,7 +119,7 @@ func (m *Machine) best(ctx context.Context, engine rt.Engine, model *onnxpb.Mode
 	if err != nil {
 		return 0, err
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	first, err := s.Time(ctx, feed, 1, 3)
 	if err != nil {
 		return 0, err
@@ -162,7 +162,7 @@ func product(op string, in, out onnxpb.TensorProto_DataType, n int64) *onnxpb.Mo
 
 // chain is a model of so many activations of one element.
 func chain(nodes int) *onnxpb.ModelProto {
-	var list []*onnxpb.NodeProto
+	list := make([]*onnxpb.NodeProto, 0, nodes)
 	from := "x"
 	for i := range nodes {
 		to := fmt.Sprintf("v%d", i)

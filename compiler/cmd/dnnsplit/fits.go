@@ -23,8 +23,9 @@ type fitReport struct {
 
 // fitReports fits the measurements of a file and cross-validates the fits.
 func fitReports(c *profiles.CostFile) []fitReport {
-	var out []fitReport
-	for _, f := range c.Fits() {
+	fits := c.Fits()
+	out := make([]fitReport, 0, len(fits))
+	for _, f := range fits {
 		r := fitReport{
 			Op: f.Op, Domain: f.Domain, Elem: f.Elem.String(), Entries: f.Entries,
 			AUs: f.A, BUs: f.B, CUs: f.C, Error: f.Error,
