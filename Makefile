@@ -79,6 +79,11 @@ golden: ## rewrite golden files from what the code does now
 corpus: build $(ORT_LIB) ## split and verify every model in MODELS=DIR; prints a table
 	$(GO) run ./compiler/cmd/corpus -models $(MODELS) -devices profiles
 
+.PHONY: bench-real
+bench-real: $(ORT_LIB) ## hold predictions against what two cores really take: MODELS=DIR, ONLY=REGEX, WORK=DIR; goes on where it ended
+	$(GO) build -o bin/benchreal ./compiler/cmd/benchreal
+	bin/benchreal -models $(MODELS) -work $(or $(WORK),.bench-real) -only '$(ONLY)'
+
 .PHONY: test-export
 test-export: $(ORT_LIB) ## export every model in MODELS=DIR, run repository, annotated model and Node script; installs onnxruntime-node (290 MB) into .tools/node
 	mkdir -p $(TOOLS)/node && cd $(TOOLS)/node && npm install --silent --no-audit --no-fund --ignore-scripts onnxruntime-node@$(ORT_VER)

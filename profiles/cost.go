@@ -198,6 +198,7 @@ type costTable struct {
 	measured map[string]float64 // microseconds by signature
 	scale    float64            // calibration of measured and fitted costs
 	all      *CostFile          // nil if the processor has no cost files
+	files    []string           // names of the cost files, the later ones count
 	fits     []Fit              // ascending by op type, domain, element type
 }
 
@@ -221,6 +222,10 @@ func (t *costTable) fit(domain, op string, elem ir.ElemType) (Fit, bool) {
 	}
 	return t.fits[i], true
 }
+
+// CostFiles names the cost files of processor p, those that count more later; as
+// paths that start with the folder that was loaded.
+func (f *Fleet) CostFiles(p ir.ProcID) []string { return slices.Clone(f.Processors[p].costs.files) }
 
 // Costs is what the cost files of processor p hold together, or nil if it has
 // none. It must not be changed.

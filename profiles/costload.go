@@ -53,6 +53,9 @@ func (l *costLoader) table(profile *yamlFile, e *processorEntry) *costTable {
 	if len(e.costFiles) > 0 {
 		table.all = &all
 	}
+	for _, el := range e.costFiles {
+		table.files = append(table.files, l.folder.show(el.text))
+	}
 	return table
 }
 

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/dnnsplit/dnnsplit/compiler/robust"
 	"github.com/dnnsplit/dnnsplit/profiles"
 )
 
@@ -21,7 +22,7 @@ import (
 // not determine all of them, and what they do not determine keeps the proportions
 // that it started with: the times of the operations alone.
 //
-// Rows are weighted by 1/time, so that relative errors count, and by what they
+// A launch that was measured by itself is no unknown. Rows are weighted by 1/time, so that relative errors count, and by what they
 // are worth: an operation alone says little about the operation in a model where
 // longer stretches hold it.
 const (
@@ -35,6 +36,9 @@ const (
 	// Where to start: what a value costs that crosses an edge.
 	startValueUs = 0.2
 	startByteUs  = 5e-5 // 20 GB/s
+
+	// How far whole models can be from the sum of their pieces.
+	leastScale, mostScale = 0.5, 2
 
 	// What is smaller is nothing: the copy costs left out of the parameters.
 	leastValueUs = 0.02
@@ -62,6 +66,7 @@ type row struct {
 	terms  []term
 	us     float64
 	weight float64
+	large  bool // it tells of the conditions in a whole model
 }
 
 // system is the equations of a cost file.
@@ -69,12 +74,15 @@ type system struct {
 	rows    []row
 	x       []float64
 	columns map[string]int // by signature
+	launch  bool           // what a launch takes is known
 	names   []string       // signatures, by column less firstSignature
 }
 
 // Calibrate sets the costs of the entries that the file's sub-model runs hold,
-// and the launch and copy costs of the processor, to those that explain all runs
-// together best. Other entries stay. Without runs nothing changes.
+// and the copy costs of the processor, to those that explain all runs together
+// best, and the scale so that whole models take what was measured: what grows with
+// the size of a model, as the misses of its caches, is in no piece of it. Other
+// entries stay. Without runs nothing changes.
 func Calibrate(c *profiles.CostFile) {
 	if len(c.SubmodelRuns) == 0 {
 		return
@@ -86,9 +94,8 @@ func Calibrate(c *profiles.CostFile) {
 			c.Entries[i].MedianUs = round(s.x[k])
 		}
 	}
-	launch := round(s.x[launchColumn])
-	one := 1.0
-	c.Parameters.LaunchUs, c.Parameters.Scale = &launch, &one
+	launch, scale := round(s.x[launchColumn]), s.scale()
+	c.Parameters.LaunchUs, c.Parameters.Scale = &launch, &scale
 	c.Parameters.Upload = copyCost(s.x[inputColumn], s.x[inputByteColumn])
 	c.Parameters.Download = copyCost(s.x[outputColumn], s.x[outputByteColumn])
 }
@@ -148,7 +155,7 @@ func (s *system) row(r *profiles.SubmodelRun) row {
 	case r.Shared:
 		out.weight = weightShared
 	case r.Whole:
-		out.weight = weightWhole
+		out.weight, out.large = weightWhole, true
 	case count > 1:
 		out.weight = weightStretch
 	default:
@@ -159,16 +166,17 @@ func (s *system) row(r *profiles.SubmodelRun) row {
 }
 
 // start chooses where the iteration starts: an operation at what it took alone,
-// or else at its share of the shortest run that holds it.
+// or else at what its entry says, or else at its share of the shortest run that
+// holds it.
 func (s *system) start(c *profiles.CostFile) {
 	launch := math.Inf(1)
 	for _, r := range s.rows {
-		launch = min(launch, r.us)
+		launch = min(launch, r.us/2)
 	}
-	if c.Parameters.LaunchUs != nil {
-		launch = min(launch, *c.Parameters.LaunchUs)
+	if s.launch = c.Parameters.LaunchUs != nil; s.launch {
+		launch = min(2*launch, *c.Parameters.LaunchUs)
 	}
-	s.x[launchColumn] = max(launch/2, 1e-3)
+	s.x[launchColumn] = max(launch, 1e-3)
 	s.x[inputColumn], s.x[outputColumn] = startValueUs, startValueUs
 	s.x[inputByteColumn], s.x[outputByteColumn] = startByteUs, startByteUs
 	for k := firstSignature; k < len(s.x); k++ {
@@ -190,7 +198,12 @@ func (s *system) start(c *profiles.CostFile) {
 			}
 		}
 	}
-	// Alone counts more than any share.
+	// What was known before counts more than a share, and alone more than that.
+	for i := range c.Entries {
+		if k, ok := s.columns[c.Entries[i].Signature]; ok && c.Entries[i].MedianUs > 0 {
+			s.x[k] = c.Entries[i].MedianUs
+		}
+	}
 	for _, r := range s.rows {
 		last := r.terms[len(r.terms)-1]
 		if last.column < firstSignature || last.count > 1 || len(r.terms) > 1 && r.terms[len(r.terms)-2].column >= firstSignature {
@@ -232,11 +245,36 @@ func (s *system) solve() {
 			}
 		}
 		for k := range s.x {
-			if sum[k] > 0 {
+			if sum[k] > 0 && (k != launchColumn || !s.launch) {
 				s.x[k] *= gain[k] / sum[k]
 			}
 		}
 	}
+}
+
+// scale is the factor at which whole models take what was measured: the median
+// over them, and 1 where there are none.
+func (s *system) scale() float64 {
+	var factors []float64
+	for i := range s.rows {
+		r := &s.rows[i]
+		if !r.large {
+			continue
+		}
+		var edges float64
+		for _, t := range r.terms {
+			if t.column < firstSignature {
+				edges += float64(t.count * s.x[t.column])
+			}
+		}
+		if units := s.predict(r) - edges; units > 0 && r.us > edges {
+			factors = append(factors, (r.us-edges)/units)
+		}
+	}
+	if len(factors) == 0 {
+		return 1
+	}
+	return min(max(round(robust.Median(factors)), leastScale), mostScale)
 }
 
 // Agreement is how well a cost file explains the runs that it holds: relative

@@ -19,6 +19,7 @@ const (
 	maxRounds = 40
 	roundTime = 3 * time.Millisecond // of a piece in a round
 	roundRuns = 40                   // most runs of a piece in a round
+	setTime   = 2 * time.Second      // after which pieces get no more than minRounds
 )
 
 // piece is a session that is timed on values that stay in the engine.
@@ -86,10 +87,14 @@ func (p *piece) result() (median, spread float64) {
 	return s.Median, s.MAD
 }
 
-// timeAll times pieces in rounds, each until it is certain.
+// timeAll times pieces in rounds, each until it is certain or time is over.
 func timeAll(ctx context.Context, pieces []*piece, confidence float64, progress func(round int, open int)) error {
+	start := time.Now()
 	for round := range maxRounds {
 		open := 0
+		if round >= minRounds && time.Since(start) > setTime {
+			return nil
+		}
 		for _, p := range pieces {
 			if p.certain(confidence) {
 				continue

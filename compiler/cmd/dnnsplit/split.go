@@ -72,6 +72,7 @@ between them. "Do not split" is a possible answer.`,
 	fl.StringVar(&o.Sink, "sink", "", "`DEVICE` where outputs must arrive (default: as fleet.yaml says)")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "report only, write nothing")
 	fl.StringVar(&f.explain, "explain", "", "say why `NODE` is where it is; writes nothing")
+	f.calibration.add(fl)
 	fl.StringVar(&f.depfile, "depfile", "", "write the files read, as a rule for Make and Ninja, to `FILE`")
 	f.output(fl)
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
@@ -138,6 +139,8 @@ type splitFlags struct {
 
 	placement, savePlacement string
 
+	calibration calibrateFlags
+
 	limits limitFlags
 }
 
@@ -191,7 +194,7 @@ func split(cmd *cobra.Command, u *ui, o compiler.Options, f *splitFlags) error {
 		return usageError{cmd.CommandPath(), errors.New("--devices is missing: name the folder of device profiles")}
 	}
 	ctx := cmd.Context()
-	r, err := compiler.Compile(ctx, o)
+	r, err := f.calibration.compile(cmd, u, o)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"text/tabwriter"
+
+	"github.com/dnnsplit/dnnsplit/backend/bench"
+)
+
+// The targets that results are held against.
+const (
+	targetMedian     = 0.05 // of the errors of prediction
+	targetWorst      = 0.15
+	targetSlower     = 1.03 // most time of a split, over one core
+	targetThroughput = 1.8
+)
+
+// print prints the results and what they amount to.
+func print(results []*outcome) {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "model\tsplit\tsub-models\tpredicted ms\tmeasured ms\t±\terror\twhole pred.\twhole meas.\terror\tover one core\tover inter-op\tover intra-op\t")
+	var errs []float64
+	var failed []string
+	fail := func(o *outcome, t *trial, format string, args ...any) {
+		failed = append(failed, o.Name+" "+t.Name+": "+fmt.Sprintf(format, args...))
+	}
+	for _, o := range results {
+		for i := range o.Cases {
+			t := &o.Cases[i]
+			b := t.Bench
+			if t.Name == "throughput" {
+				continue
+			}
+			whole := best(b)
+			fmt.Fprintf(w, "%s\t%s\t%d\t%.3f\t%.3f\t%.3f\t%s\t%s\t%.3f\t%s\t%s\t%s\t%s\t\n", o.Name, t.Name, t.Submodels,
+				*b.Latency.PredictedUs/1e3, b.Latency.MedianUs/1e3, b.Latency.MADUs/1e3, share(b.Latency.Error),
+				number(whole.PredictedUs), whole.MedianUs/1e3, share(whole.Error), times(b.Latency.Speedup), parallel(b, 0), parallel(b, 1))
+			for _, e := range []*float64{b.Latency.Error, whole.Error} {
+				if e != nil {
+					errs = append(errs, math.Abs(*e))
+				}
+			}
+			if s := b.Latency.Speedup; s != nil {
+				if *s < 1/targetSlower {
+					fail(o, t, "%.2f times as fast as one core", *s)
+				}
+				if t.Name == "auto" && *s < o.Target {
+					fail(o, t, "%.2f times as fast as one core, the target is %.2f", *s, o.Target)
+				}
+			}
+		}
+	}
+	_ = w.Flush() // standard output
+	fmt.Println()
+	w = tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "model\tsub-models\tpredicted ms\tmeasured ms\terror\tthroughput over one core\t")
+	for _, o := range results {
+		for i := range o.Cases {
+			t := &o.Cases[i]
+			if t.Name != "throughput" {
+				continue
+			}
+			b := t.Bench
+			fmt.Fprintf(w, "%s\t%d\t%s\t%.3f\t%s\t%s\t\n", o.Name, t.Submodels, number(b.Interval.PredictedUs), b.Interval.MedianUs/1e3, share(b.Interval.Error), times(b.Interval.Speedup))
+			if s := b.Interval.Speedup; s != nil && *s < targetThroughput {
+				fail(o, t, "%.2f times the throughput of one core, the target is %.1f", *s, targetThroughput)
+			}
+		}
+	}
+	_ = w.Flush() // standard output
+	errs = sorted(errs)
+	if len(errs) > 0 {
+		median, worst := errs[len(errs)/2], errs[len(errs)-1]
+		fmt.Printf("\nerror of the prediction: median %.1f%% (target %.0f%%), worst %.1f%% (target %.0f%%)\n", 100*median, 100*targetMedian, 100*worst, 100*targetWorst)
+	}
+	for _, f := range failed {
+		fmt.Println("missed:", f)
+	}
+}
+
+// best is the whole model on its fastest core.
+func best(b *bench.Report) bench.Result {
+	for _, w := range b.Whole {
+		if w.Name == b.BestWhole {
+			return w
+		}
+	}
+	return bench.Result{}
+}
+
+// parallel is how much faster the split is than ONNX Runtime's i-th way to use both cores.
+func parallel(b *bench.Report, i int) string {
+	if i >= len(b.Parallel) {
+		return "-"
+	}
+	return times(b.Parallel[i].Speedup)
+}
+
+func number(us *float64) string {
+	if us == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.3f", *us/1e3)
+}
+
+func share(e *float64) string {
+	if e == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%+.1f%%", 100**e)
+}
+
+func times(s *float64) string {
+	if s == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", *s)
+}
