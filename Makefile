@@ -60,8 +60,14 @@ lint: $(TOOLS)/staticcheck $(TOOLS)/golangci-lint $(TOOLS)/gofumpt ## gofumpt, s
 	$(TOOLS)/staticcheck ./...
 	$(TOOLS)/golangci-lint run
 
+CROSS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+
+.PHONY: cross
+cross: ## build static binaries without cgo for every system that is supported
+	@for t in $(CROSS); do echo "build $$t"; GOOS=$${t%/*} GOARCH=$${t#*/} CGO_ENABLED=0 $(GO) build -o /dev/null ./compiler/cmd/dnnsplit || exit 1; done
+
 .PHONY: check
-check: lint race ## what a change must pass: lint, race, tidy, generate, clean tree
+check: lint race cross ## what a change must pass: lint, race, builds for other systems, tidy, generate, clean tree
 	$(GO) mod tidy
 	$(MAKE) generate
 	git diff --exit-code

@@ -84,7 +84,7 @@ func runsOf(parts []*fold) []*fold {
 			out = append(out, run[0])
 			continue
 		}
-		g := &fold{label: run[0].label + " … " + run[len(run)-1].label, node: -1, first: run[0].first, parts: run}
+		g := &fold{label: rangeLabel(run), node: -1, first: run[0].first, parts: run}
 		for _, p := range run {
 			g.count += p.count
 		}
@@ -92,6 +92,19 @@ func runsOf(parts []*fold) []*fold {
 	}
 	return out
 }
+
+// rangeLabel names a run of parts by its ends. A part that is a run itself lends
+// the end that counts.
+func rangeLabel(run []*fold) string {
+	from, _, _ := strings.Cut(run[0].label, rangeMark)
+	_, to, ok := strings.Cut(run[len(run)-1].label, rangeMark)
+	if !ok {
+		to = run[len(run)-1].label
+	}
+	return from + rangeMark + to
+}
+
+const rangeMark = " … "
 
 // flat is the tree as the page's script reads it: of a leaf the node's index, of
 // a group its label and parts.

@@ -136,7 +136,7 @@ func (v *view) runBox(k int, y float64, total ir.Time) ganttBox {
 	b.W = max(1, tenth(ganttLabel+scale(run.End, total, ganttPlot)-b.X))
 	b.TextX = b.X + 5
 	b.Title = v.ids[k] + "\n" + timeText(run.Start) + " to " + timeText(run.End) + " (" + timeText(run.End-run.Start) + ")\n" +
-		countText(len(sub.Nodes)+len(sub.Replicas), "node", "nodes")
+		countText(v.modelNodes(sub.Nodes)+v.modelNodes(sub.Replicas), "node", "nodes")
 	b.Label = fitted(v.ids[k], b.W-8)
 	if v.critical.runs[k] {
 		b.Class += " critical"

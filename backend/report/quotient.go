@@ -145,7 +145,7 @@ func (v *view) quotient() quotient {
 			var nodes, subs int
 			for i, s := range plan.Submodels {
 				if boxOf[i] == k {
-					nodes += len(s.Nodes)
+					nodes += v.modelNodes(s.Nodes)
 					subs++
 				}
 			}
@@ -155,8 +155,8 @@ func (v *view) quotient() quotient {
 			s := plan.Submodels[k]
 			r := v.p.Schedule.Runs[k]
 			b.Sub = k
-			b.Lines = [3]string{shorten(v.ids[k], 19), countText(len(s.Nodes), "node", "nodes"), timeText(r.End - r.Start)}
-			b.Title = v.ids[k] + " on " + pf.Processors[p].Name + "\n" + countText(len(s.Nodes), "node", "nodes") + ", " + countText(len(s.Replicas), "replica", "replicas") +
+			b.Lines = [3]string{shorten(v.ids[k], 19), countText(v.modelNodes(s.Nodes), "node", "nodes"), timeText(r.End - r.Start)}
+			b.Title = v.ids[k] + " on " + pf.Processors[p].Name + "\n" + countText(v.modelNodes(s.Nodes), "node", "nodes") + ", " + countText(v.modelNodes(s.Replicas), "replica", "replicas") +
 				"\nweights " + bytesText(v.p.Schedule.WeightOf[k]) + ", peak activations " + bytesText(v.p.Schedule.PeakOf[k])
 		}
 		q.Boxes = append(q.Boxes, b)

@@ -258,7 +258,7 @@
       const title = el("title", {}), name = el("text", { x: boxW / 2, y: 16 }), text = el("text", { class: "t", x: boxW / 2, y: 30 });
       if (p.parts) {
         title.textContent = `${p.label}\n${p.count} nodes, ${time(p.us)}`;
-        name.textContent = cut("▸ " + p.label, 25);
+        name.textContent = "▸ " + p.label.split(" … ").map((part, _, all) => cut(part, all.length > 1 ? 9 : 22)).join(" … ");
         text.textContent = `${p.count} nodes · ${time(p.us)}`;
         g.setAttribute("tabindex", "0");
         g.setAttribute("role", "button");
@@ -272,7 +272,7 @@
         title.textContent = `${data.names[n]}\n${keys.op(n)}, ${time(p.us)}, ${keys.source(n)}`;
         const last = data.names[n].split("/").pop();
         name.textContent = cut(last || data.names[n], 25);
-        text.textContent = cut(`${keys.op(n)} · ${time(p.us)}`, 29);
+        text.textContent = `${cut(keys.op(n), 24 - time(p.us).length)} · ${time(p.us)}`;
         if (data.replica[n]) g.classList.add("replica");
       }
       g.append(title, el("rect", { width: boxW, height: boxH, rx: 5 }), name, text);

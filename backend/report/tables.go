@@ -30,6 +30,15 @@ func (v *view) heldBy(sub int) []held {
 	return out
 }
 
+// modelNodes counts the model's nodes that some nodes of the graph stand for.
+func (v *view) modelNodes(list []ir.NodeID) int {
+	n := 0
+	for _, id := range list {
+		n += max(1, len(v.l.Members[id]))
+	}
+	return n
+}
+
 // source says what the cost of a node rests on.
 func (v *view) source(n ir.NodeID, p ir.ProcID) ir.CostSource {
 	if i := int(n)*len(v.l.Problem.Platform.Processors) + int(p); i < len(v.l.Sources) {
@@ -192,7 +201,7 @@ func (v *view) submodels() []submodelCard {
 	for _, i := range order {
 		s := v.p.Plan.Submodels[i]
 		r := v.p.Schedule.Runs[i]
-		text := v.l.Problem.Platform.Processors[s.Processor].Name + " · " + countText(len(s.Nodes), "node", "nodes")
+		text := v.l.Problem.Platform.Processors[s.Processor].Name + " · " + countText(v.modelNodes(s.Nodes), "node", "nodes")
 		if len(s.Replicas) > 0 {
 			text += " + " + countText(len(s.Replicas), "replica", "replicas")
 		}
