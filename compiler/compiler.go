@@ -33,6 +33,8 @@ type Result struct {
 	Placement *ir.Placement
 	Bundle    *backend.Bundle
 	Notes     []string // what the user should know: assumptions, dead nodes, what was kept
+
+	kept bool // the context ended during the search, and Options.KeepBest asks to go on
 }
 
 // Close releases the model's files.
@@ -47,6 +49,10 @@ func Compile(ctx context.Context, o Options) (r *Result, err error) {
 		return nil, err
 	}
 	if err = c.place(ctx); err == nil {
+		if c.kept = ctx.Err() != nil; c.kept {
+			c.Notes = append(c.Notes, "the search was interrupted: this is the best plan so far")
+			ctx = context.WithoutCancel(ctx)
+		}
 		err = c.emit(ctx)
 	}
 	if err != nil {
@@ -59,6 +65,9 @@ func Compile(ctx context.Context, o Options) (r *Result, err error) {
 // Write writes the bundle to the output folder: all of it or nothing.
 func (r *Result) Write(ctx context.Context) (err error) {
 	defer catch(&err)
+	if r.kept {
+		ctx = context.WithoutCancel(ctx) // what ended the search is not to end this too
+	}
 	r.Options.progress("write", 0, "")
 	return r.Bundle.Write(ctx, r.Options.Output, backend.WriteOptions{
 		Force:    r.Options.Force,
@@ -240,6 +249,7 @@ func (o *Options) passes() passes.Options {
 	return passes.Options{
 		Objective: o.Objective, Seed: o.Seed, TimeLimit: o.TimeLimit, Workers: o.Workers,
 		Auto:     !o.SkipAuto && o.submodels() != 0,
+		KeepBest: o.KeepBest,
 		Progress: func(p passes.Progress) { o.progress("place", -1, searchNote(p)) },
 	}
 }

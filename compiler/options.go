@@ -43,6 +43,7 @@ type Options struct {
 	MaxStructureBytes int64 // of memory for all but the contents of tensors (default 2 GiB)
 
 	TimeLimit time.Duration // 0: the search ends at deterministic points only
+	KeepBest  bool          // when the context ends during the search: go on with the best plan so far
 	Seed      uint64
 	Workers   int // goroutines of the search; 0: one a core. Never changes the result
 

@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/passes/partition"
@@ -32,7 +33,10 @@ func search(j *job) error {
 			starts[k] = starts[k].on(before, m)
 		}
 		last := i == len(stages)-1
-		s := &searching{job: j, x: x, starts: starts, seed: seed, refine: before != nil && before.Units < m.Units, last: last}
+		s := &searching{job: j, x: x, starts: starts, seed: seed, refine: before != nil && before.Units < m.Units, last: last, until: j.deadline}
+		if !j.deadline.IsZero() && !last {
+			s.until = time.Now().Add(time.Duration(stageShare * float64(time.Until(j.deadline))))
+		}
 		before = m
 		s.gather()
 		e := effortFor(x, s.refine)
@@ -47,6 +51,9 @@ func search(j *job) error {
 	}
 	return nil
 }
+
+// stageShare is the share of the time left that a search may take if others follow.
+const stageShare = 0.3
 
 // stage is a search on some units with some slots for each processor.
 type stage struct {
@@ -159,8 +166,14 @@ type searching struct {
 	x      *partition.Units
 	starts []start // best first
 	seed   uint64
-	refine bool // the starts come from a coarser level
-	last   bool // no finer level follows
+	refine bool      // the starts come from a coarser level
+	last   bool      // no other search follows
+	until  time.Time // when to end, zero: at will
+}
+
+// over says whether this search should end.
+func (s *searching) over() bool {
+	return s.spent() || !s.until.IsZero() && !time.Now().Before(s.until)
 }
 
 // gather rates the starts and adds those that can be had at this level: plans that are known, and segments of the
@@ -209,7 +222,10 @@ func (s *searching) run(e effort) {
 	best := partition.Worst
 	origin := slices.Clone(s.starts)
 	timed := !s.deadline.IsZero()
-	for turn := 0; len(s.starts) > 0 && !s.spent() && (turn < e.rounds || s.last && timed); turn++ {
+	if timed {
+		e.steps /= 2 // there may be little time; chains get longer where there is more
+	}
+	for turn := 0; len(s.starts) > 0 && !s.over() && (turn < e.rounds || s.last && timed); turn++ {
 		// Where there is time left all begins anew, with longer chains.
 		round := turn % e.rounds
 		steps := e.steps << min(turn/e.rounds, mostLonger)
@@ -228,7 +244,7 @@ func (s *searching) run(e effort) {
 			chains = append(chains, &partition.Chain{X: s.x, Objective: s.o.Objective, Seed: s.seed, Steps: steps, Hot: hot, Cold: e.cold, Start: from.at, StartCopies: from.copies, Strict: k&1 == 0, Even: even})
 			s.seed++
 		}
-		s.anneal(chains)
+		s.anneal(chains, s.until)
 		for _, c := range chains {
 			if c.Best != nil {
 				s.starts = append(s.starts, start{c.Best, c.Copies, c.Score})
@@ -315,12 +331,12 @@ func (j *job) fastest(most int) []int {
 	return order[:min(most, procs)]
 }
 
-// anneal runs chains side by side and offers what they find, in their order.
-func (j *job) anneal(chains []*partition.Chain) {
+// anneal runs chains side by side, until a moment if it is not zero, and offers what they find, in their order.
+func (j *job) anneal(chains []*partition.Chain, until time.Time) {
 	ctx := j.ctx
-	if !j.deadline.IsZero() {
+	if !until.IsZero() {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, j.deadline)
+		ctx, cancel = context.WithDeadline(ctx, until)
 		defer cancel()
 	}
 	var wg sync.WaitGroup

@@ -33,6 +33,9 @@ processor, values with sizes, devices and links), places it, and writes the plan
 			if err != nil {
 				return err
 			}
+			if cmd.Context().Err() != nil {
+				u.notef("the search was interrupted: this is the best plan so far")
+			}
 			if output == "" {
 				w := bufio.NewWriter(u.out)
 				if err := ir.WritePlan(w, problem, placement.Plan); err != nil {
@@ -52,6 +55,7 @@ processor, values with sizes, devices and links), places it, and writes the plan
 	fl.SortFlags = false
 	fl.StringVarP(&output, "output", "o", "", "file to write; standard output if left out")
 	f.search(fl, &o)
+	f.keepBest(fl, &o)
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress on standard error")
 	return cmd
 }

@@ -60,6 +60,7 @@ between them. "Do not split" is a possible answer.`,
 	fl.BoolVar(&o.Force, "force", false, "replace the output folder even if it is not a bundle")
 	f.model(fl)
 	f.search(fl, &o)
+	f.keepBest(fl, &o)
 	f.inline = formatFlag{"auto", []string{"auto", "never"}}
 	fl.Var(&f.inline, "inline", "replace calls of functions that hold much of the work by their bodies")
 	fl.Var(&f.pins, "pin", "run the nodes whose name matches on this processor; repeatable")
@@ -155,6 +156,11 @@ func (f *splitFlags) search(fl *pflag.FlagSet, o *compiler.Options) {
 	fl.Var(&f.submodels, "submodels", "most sub-models per processor")
 	fl.DurationVar(&f.timeLimit, "time-limit", 0, "stop the search after this time, for example 10s; results then depend on the machine")
 	fl.Uint64Var(&o.Seed, "seed", 0, "seed of the search")
+}
+
+// keepBest adds the flag of commands that write the plan which they search.
+func (f *splitFlags) keepBest(fl *pflag.FlagSet, o *compiler.Options) {
+	fl.BoolVar(&o.KeepBest, "keep-best", false, "on Ctrl-C, end the search and go on with the best plan so far; again to stop")
 }
 
 func (f *splitFlags) output(fl *pflag.FlagSet) {
