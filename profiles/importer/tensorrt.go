@@ -132,13 +132,14 @@ func onnxLayers(text string) []string {
 			entry = rest[:next]
 		}
 		text = rest[len(entry):]
-		entry = strings.TrimRight(entry, " \x1e\x1f\t")
-		entry = strings.TrimSuffix(entry, "]")
-		if at := strings.Index(entry, " | "); at >= 0 {
+		if at := strings.IndexAny(entry, "\x1e\x1f"); at >= 0 {
 			entry = entry[:at]
 		}
-		if at := strings.IndexAny(entry, "\x1e\x1f"); at >= 0 {
-			entry = strings.TrimSuffix(entry[:at], "]")
+		if at := strings.LastIndexByte(entry, ']'); at >= 0 {
+			entry = entry[:at]
+		}
+		if at := strings.Index(entry, " | "); at >= 0 {
+			entry = entry[:at]
 		}
 		if entry = strings.TrimSpace(entry); entry != "" {
 			names = append(names, entry)
