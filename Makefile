@@ -103,8 +103,9 @@ bench-placement: ## place every graph in GRAPHS=DIR in 1 s and in 5 s; prints a 
 OUT ?= bench-models
 
 .PHONY: bench-models
-bench-models: ## place known networks and synthetic graphs on 2 to 8 processors beside every baseline; a table, and OUT/models.tsv and models.svg
+bench-models: ## place known networks and synthetic graphs on 2 to 8 processors beside every baseline; tables, and figures in OUT
 	$(GO) run ./compiler/cmd/benchmodels -devices profiles -out $(OUT)
+	$(GO) run ./compiler/cmd/benchmodels -devices profiles -out $(OUT) -objective throughput
 
 .PHONY: bench-scale
 bench-scale: ## place synthetic graphs of 1,000 to 1,000,000 nodes on eight processors; prints time, memory and quality beside baselines

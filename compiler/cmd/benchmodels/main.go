@@ -4,10 +4,10 @@
 //
 //	go run ./compiler/cmd/benchmodels [-devices profiles] [-out DIR] [-only REGEXP] [-limit 1s] [-objective throughput]
 //
-// Networks run on the processors of a fleet: first those of the source's device,
-// then the slowest first, so that every step adds a faster one. Synthetic graphs
-// come with processors of their own, as many as asked for. It prints a table, and
-// writes models.tsv and models.svg into the folder.
+// Networks run on the processors of a fleet, synthetic graphs on processors of
+// their own: first those of the source's device, then the slowest first, so that
+// every step adds a faster one. It prints a table, and writes latency.tsv and
+// latency.svg (or throughput.tsv and .svg) into the folder.
 package main
 
 import (
@@ -77,7 +77,7 @@ func run() error {
 	var s settings
 	var pattern, objective string
 	flag.StringVar(&s.devices, "devices", "profiles", "folder of device profiles")
-	flag.StringVar(&s.out, "out", ".", "folder for models.tsv and models.svg")
+	flag.StringVar(&s.out, "out", ".", "folder for the table and the figure")
 	flag.StringVar(&pattern, "only", "", "networks and shapes whose name matches this expression alone")
 	flag.DurationVar(&s.limit, "limit", 0, "time limit of a placement; 0: the default effort")
 	flag.StringVar(&objective, "objective", "latency", "latency or throughput")
@@ -111,10 +111,10 @@ func run() error {
 		return fmt.Errorf("nothing matches %q", pattern)
 	}
 	printSummary(series)
-	if err := os.WriteFile(filepath.Join(s.out, "models.tsv"), tsv(series, s.objective), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(s.out, objective+".tsv"), tsv(series, s.objective), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(s.out, "models.svg"), figure(series, s.objective), 0o644)
+	return os.WriteFile(filepath.Join(s.out, objective+".svg"), figure(series, s.objective), 0o644)
 }
 
 // series are the points of one network or shape.
@@ -155,12 +155,9 @@ func (s *settings) measure() ([]series, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", n.label, err)
 		}
-		order := processors(p)
-		line := series{name: n.label, nodes: p.Graph.NumNodes()}
-		for k := fewest; k <= min(most, len(order)); k++ {
-			if err := s.place(&line, restrict(p, order[:k])); err != nil {
-				return nil, err
-			}
+		line, err := s.line(n.label, p)
+		if err != nil {
+			return nil, err
 		}
 		all = append(all, line)
 	}
@@ -168,20 +165,29 @@ func (s *settings) measure() ([]series, error) {
 		if !s.only.MatchString(shape) {
 			continue
 		}
-		line := series{name: "synthetic " + shape}
-		for k := fewest; k <= most; k++ {
-			p, err := gen.Make(shape, synthetic, k, s.seed, false)
-			if err != nil {
-				return nil, err
-			}
-			line.nodes = p.Graph.NumNodes()
-			if err := s.place(&line, p); err != nil {
-				return nil, err
-			}
+		p, err := gen.Make(shape, synthetic, most, s.seed, false)
+		if err != nil {
+			return nil, err
+		}
+		line, err := s.line("synthetic "+shape, p)
+		if err != nil {
+			return nil, err
 		}
 		all = append(all, line)
 	}
 	return all, nil
+}
+
+// line places a problem on more and more of its processors.
+func (s *settings) line(name string, p *ir.Problem) (series, error) {
+	order := processors(p)
+	line := series{name: name, nodes: p.Graph.NumNodes()}
+	for k := fewest; k <= min(most, len(order)); k++ {
+		if err := s.place(&line, restrict(p, order[:k])); err != nil {
+			return line, err
+		}
+	}
+	return line, nil
 }
 
 // problem is a network of the catalogue on the whole fleet.
