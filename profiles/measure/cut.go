@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"context"
 	"slices"
 
 	"github.com/dnnsplit/dnnsplit/backend"
@@ -14,7 +15,7 @@ import (
 // they wait for one another in that order only.
 
 // build emits the sub-models of a cut as the back end does in a split.
-func build(m *onnxfile.Model, l *ir.Lowered, parts [][]ir.NodeID) (*backend.Bundle, error) {
+func build(ctx context.Context, m *onnxfile.Model, l *ir.Lowered, parts [][]ir.NodeID) (*backend.Bundle, error) {
 	plan := &ir.Plan{}
 	for _, nodes := range parts {
 		sorted := slices.Sorted(slices.Values(nodes))
@@ -25,7 +26,7 @@ func build(m *onnxfile.Model, l *ir.Lowered, parts [][]ir.NodeID) (*backend.Bund
 		diag.Bugf("a cut to be measured is no plan: %v", err)
 	}
 	single := []ir.Baseline{{Name: l.Problem.Platform.Processors[0].Name}}
-	return backend.Build(m, l, &ir.Placement{Plan: plan, Schedule: schedule, Single: single}, backend.Options{Weights: backend.WeightsEmbedded})
+	return backend.Build(ctx, m, l, &ir.Placement{Plan: plan, Schedule: schedule, Single: single}, backend.Options{Weights: backend.WeightsEmbedded})
 }
 
 // inOrder is the graph's own order, which is close to the file's.

@@ -284,7 +284,7 @@ type timed struct {
 // pieces emits the parts, runs them in order on the values that the ones before
 // have made, and times those that are not known.
 func (m *modelRun) pieces(parts [][]ir.NodeID, w *wholePiece, what string, done, share float64) error {
-	bundle, err := build(m.r.Analysis.Model, m.r.Lowered, parts)
+	bundle, err := build(m.ctx, m.r.Analysis.Model, m.r.Lowered, parts)
 	if err != nil {
 		return err
 	}
