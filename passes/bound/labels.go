@@ -34,7 +34,7 @@ import (
 // Work of Labels, in numbers looked at: all steps together stay near labelWork.
 const (
 	labelWork  = 10_000_000
-	labelSteps = 60 // steps of a bound, at most
+	labelSteps = 100 // steps of a bound, at most
 	leastSteps = 10 // fewer are of no use
 	probes     = 8  // values of T that are tried
 )
@@ -89,6 +89,9 @@ type labelling struct {
 	// What a label costs, and for the pair of labels of an edge's ends what a value costs: times by what they load.
 	unary terms // row unit·procs + q
 	cross terms // row (edge value)·procs² + a·procs + b
+
+	// By edge value: for a demand, by the reader's processor, the longest part of what of via gets there most easily; else nil.
+	free [][]ir.Time
 
 	weight []float64 // by processor, then by channel: sums to 1
 	memory []float64 // by processor, then by device: price of a byte beyond the limit
@@ -204,6 +207,7 @@ func (l *labelling) tabulate() {
 	t = &l.cross
 	for _, e := range l.edges {
 		for _, x := range e.values {
+			l.free = append(l.free, l.easiest(x.via))
 			for a := range l.procs {
 				for b := range l.procs {
 					t.row()
@@ -231,6 +235,39 @@ func (l *labelling) tabulate() {
 		}
 	}
 	t.start = append(t.start, int32(len(t.at)))
+}
+
+// easiest finds, by processor, the longest part of the way of that value which gets there most easily from any other.
+func (l *labelling) easiest(values []ir.ValueID) []ir.Time {
+	if values == nil {
+		return nil
+	}
+	pf := l.p.Platform
+	free := make([]ir.Time, l.procs)
+	for b := range free {
+		free[b] = ir.MaxTime
+		for _, v := range values {
+			for a := range l.procs {
+				if a == b || l.p.Costs.Of(l.p.Graph.Producer(v), ir.ProcID(a)) == ir.Unsupported {
+					continue
+				}
+				var t terms
+				t.row()
+				size := l.p.Graph.Bytes(v)
+				if d := pf.Processors[b].Upload; d != nil {
+					t.add(b, d.Time(size), 0)
+				}
+				if d := pf.Processors[a].Download; d != nil {
+					t.add(a, d.Time(size), 0)
+				}
+				l.travel(&t, v, pf.Processors[a].Device, pf.Processors[b].Device, 0)
+				if t.ok[0] {
+					free[b] = min(free[b], t.most[0])
+				}
+			}
+		}
+	}
+	return free
 }
 
 // travel adds the channels that a value keeps busy between two devices.
@@ -339,6 +376,15 @@ func (l *labelling) prices(limit ir.Time) {
 				for b := range p {
 					row := at*p*p + a*p + b
 					price := l.cross.sum(row, weight, limit)
+					if free := l.free[at]; free != nil && price >= impossible {
+						to := b
+						if x.back {
+							to = a
+						}
+						if free[to] <= limit {
+							price = 0
+						}
+					}
 					if to := b; a != b && x.copy >= 0 {
 						if x.back {
 							to = a

@@ -44,6 +44,10 @@ type edgeValue struct {
 	share float64 // of its price: all pairs that it flows between have 1 together
 	copy  int32   // its producer, if consumers may hold replicas of that, else -1
 	back  bool    // it flows to the earlier unit; units of groups may
+
+	// via, if it is not nil, makes this no flow of its own but a demand: the reader needs what comes of the value by way of nodes that
+	// may be replicated, so either the value gets to the reader's processor or one of via does.
+	via []ir.ValueID
 }
 
 func newUnitGraph(p *ir.Problem) *unitGraph {
@@ -125,6 +129,18 @@ func (u *unitGraph) findEdges() {
 	u.own = make([][]flowing, u.units)
 	u.after, u.prior = make([][]int32, u.units), make([][]int32, u.units)
 	known := map[[2]int32]int32{}
+	add := func(from, to int32, x edgeValue) {
+		a, b := min(from, to), max(from, to)
+		e, ok := known[[2]int32{a, b}]
+		if !ok {
+			e = int32(len(u.edges))
+			known[[2]int32{a, b}] = e
+			u.edges = append(u.edges, unitEdge{from: a, to: b})
+			u.after[a] = append(u.after[a], e)
+			u.prior[b] = append(u.prior[b], e)
+		}
+		u.edges[e].values = append(u.edges[e].values, x)
+	}
 	var readers []int32
 	for v := range ir.ValueID(g.NumValues()) {
 		from, original := int32(-1), int32(-1)
@@ -149,16 +165,35 @@ func (u *unitGraph) findEdges() {
 				u.own[r] = append(u.own[r], flowing{v, false, share})
 				continue
 			}
-			a, b := min(from, r), max(from, r)
-			e, ok := known[[2]int32{a, b}]
-			if !ok {
-				e = int32(len(u.edges))
-				known[[2]int32{a, b}] = e
-				u.edges = append(u.edges, unitEdge{from: a, to: b})
-				u.after[a] = append(u.after[a], e)
-				u.prior[b] = append(u.prior[b], e)
+			add(from, r, edgeValue{value: v, share: share, copy: original, back: from > r})
+			if original >= 0 {
+				u.demand(v, nil, func(w ir.ValueID, via []ir.ValueID) {
+					if m := u.unit[g.Producer(w)]; m != r {
+						add(m, r, edgeValue{value: w, copy: -1, back: m > r, via: via})
+					}
+				})
 			}
-			u.edges[e].values = append(u.edges[e].values, edgeValue{v, share, original, from > r})
+		}
+	}
+}
+
+// mostVia is how many nodes that may be replicated stand between the ends of a demand at most.
+const mostVia = 6
+
+// demand finds the values of nodes that are not replicated from which v is made by nodes that may be.
+func (u *unitGraph) demand(v ir.ValueID, via []ir.ValueID, found func(ir.ValueID, []ir.ValueID)) {
+	g := u.p.Graph
+	if len(via) == mostVia {
+		return
+	}
+	via = append(slices.Clone(via), v)
+	for _, w := range g.Inputs(g.Producer(v)) {
+		switch n := g.Producer(w); {
+		case n == ir.NoNode:
+		case g.Replicable(n):
+			u.demand(w, via, found)
+		default:
+			found(w, via)
 		}
 	}
 }
