@@ -35,8 +35,8 @@ import (
 const (
 	labelWork  = 10_000_000
 	labelSteps = 100 // steps of a bound, at most
-	leastSteps = 10 // fewer are of no use
-	probes     = 8  // values of T that are tried
+	leastSteps = 10  // fewer are of no use
+	probes     = 8   // values of T that are tried
 )
 
 // Labels bounds the bottleneck of every plan of p, from what nodes cost and what
