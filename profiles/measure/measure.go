@@ -55,7 +55,7 @@ type Report struct {
 	Models     []ModelReport `json:"models"`
 	Signatures int           `json:"signatures"` // in the file
 	Measured   int           `json:"measured"`   // runs of sub-models that were timed now
-	Kept       int           `json:"kept"`       // that were known already
+	Kept       int           `json:"kept"`       // that the file had before
 	Disturbed  []Disturbed   `json:"disturbed"`  // whose timings have many outliers
 	Notes      []string      `json:"notes"`
 
@@ -162,6 +162,9 @@ func (s *session) openFile() error {
 		k := s.file.SubmodelRuns[i].Key()
 		s.at[k] = i
 		s.known[k] = !s.Again
+	}
+	if !s.Again {
+		s.report.Kept = len(s.file.SubmodelRuns)
 	}
 	return nil
 }

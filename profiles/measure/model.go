@@ -260,11 +260,9 @@ func (m *modelRun) measure(parts [][]ir.NodeID, w *wholePiece, what string, done
 		}
 	}
 	if w != nil && m.known[w.run.Key()] {
-		m.report.Kept++
 		w = nil
 	}
 	if len(todo) == 0 && w == nil {
-		m.report.Kept += len(parts)
 		return nil
 	}
 	if err := m.pieces(parts, w, what, done, share); err != nil {
@@ -339,9 +337,7 @@ func (m *modelRun) pieces(parts [][]ir.NodeID, w *wholePiece, what string, done,
 		}
 		t.piece = p
 		switch k := t.run.Key(); {
-		case len(t.run.Units) == 0 || taken[k]:
-		case m.known[k]:
-			m.report.Kept++
+		case len(t.run.Units) == 0 || taken[k] || m.known[k]:
 		default:
 			taken[k] = true
 			list = append(list, t)

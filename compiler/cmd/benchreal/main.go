@@ -66,6 +66,7 @@ type job struct {
 	cpus         [2]int
 	budget       time.Duration
 	again        bool
+	calibrate    int
 }
 
 func run(ctx context.Context) error {
@@ -76,6 +77,7 @@ func run(ctx context.Context) error {
 	flag.DurationVar(&j.budget, "time", 4*time.Second, "most time to measure one split in")
 	flag.BoolVar(&j.again, "again", false, "measure anew what is known")
 
+	flag.IntVar(&j.calibrate, "calibrate", 0, "most splits that are run to learn from, in a further split of each model; 0: none")
 	transfer := flag.Bool("transfer", false, "predict light_inception_v1 and light_squeezenet from profiles of light_vgg19, light_resnet50 and light_densenet121")
 	report := flag.Bool("report", false, "print what is known, measure nothing")
 	flag.Parse()

@@ -28,7 +28,7 @@ type outcome struct {
 
 // trial is one way to split a model, predicted and measured.
 type trial struct {
-	Name       string        `json:"name"` // one, auto, throughput
+	Name       string        `json:"name"` // one, auto, calibrated, throughput
 	Submodels  int           `json:"submodels"`
 	Processors int           `json:"processors"` // that have any
 	Bench      *bench.Report `json:"bench"`
@@ -84,6 +84,12 @@ func (j *job) measure(ctx context.Context, name string, built bool) (*outcome, e
 			return nil, fmt.Errorf("%s: %w", way.name, err)
 		}
 		o.Cases = append(o.Cases, *t)
+		if way.name == "auto" && j.calibrate > 0 {
+			if t, err = j.learn(ctx, name, model, fleet); err != nil {
+				return nil, fmt.Errorf("calibrated: %w", err)
+			}
+			o.Cases = append(o.Cases, *t)
+		}
 	}
 	text, err := json.MarshalIndent(o, "", " ")
 	if err != nil {
@@ -136,6 +142,21 @@ func (j *job) try(ctx context.Context, model, fleet, name string, submodels int,
 		return nil, err
 	}
 	defer r.Close()
+	return j.run(ctx, r, name, j.bench(model, inputs, objective))
+}
+
+// bench says how splits are run.
+func (j *job) bench(model string, inputs map[string][]int64, objective ir.Objective) bench.Options {
+	return bench.Options{
+		Optimization: runtime.All, Time: j.budget,
+		Map:          []bench.Mapping{{Processor: "host.cpu0", CPUs: j.cpus[:1]}, {Processor: "host.cpu1", CPUs: j.cpus[1:]}},
+		Inputs:       verify.Options{Model: model, Shapes: inputs},
+		SkipParallel: objective == ir.Throughput,
+	}
+}
+
+// run writes a split and runs it.
+func (j *job) run(ctx context.Context, r *compiler.Result, name string, o bench.Options) (*trial, error) {
 	if err := r.Write(ctx); err != nil {
 		return nil, err
 	}
@@ -145,12 +166,8 @@ func (j *job) try(ctx context.Context, model, fleet, name string, submodels int,
 		used[s.Processor] = true
 	}
 	t.Processors = len(used)
-	m, err := bench.Run(ctx, bench.Options{
-		Bundle: r.Options.Output, Optimization: runtime.All, Time: j.budget,
-		Map:          []bench.Mapping{{Processor: "host.cpu0", CPUs: j.cpus[:1]}, {Processor: "host.cpu1", CPUs: j.cpus[1:]}},
-		Inputs:       verify.Options{Model: model, Shapes: inputs},
-		SkipParallel: objective == ir.Throughput,
-	})
+	o.Bundle = r.Options.Output
+	m, err := bench.Run(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -159,6 +176,37 @@ func (j *job) try(ctx context.Context, model, fleet, name string, submodels int,
 		return nil, errors.New("the split computes something else than the model")
 	}
 	return t, nil
+}
+
+// learn splits and runs several times, on a copy of the fleet that learns from it.
+func (j *job) learn(ctx context.Context, name, model, fleet string) (*trial, error) {
+	inputs, err := shapes(model)
+	if err != nil {
+		return nil, err
+	}
+	own := filepath.Join(j.work, name+".calibrated.fleet")
+	if err := os.MkdirAll(own, 0o755); err != nil {
+		return nil, err
+	}
+	for _, file := range []string{"host.yaml", "host.costs.json"} {
+		text, err := os.ReadFile(filepath.Join(fleet, file))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(own, file), text, 0o644)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	o := j.bench(model, inputs, ir.Latency)
+	r, _, err := measure.Loop(ctx, measure.LoopOptions{
+		Compile: compiler.Options{Model: model, Devices: own, Output: filepath.Join(own, "split"), Submodels: compiler.Auto, SkipAuto: true, Inputs: inputs, Force: true},
+		Bench:   o, Rounds: j.calibrate,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return j.run(ctx, r, "calibrated", o)
 }
 
 // transfer profiles some models and predicts others.
