@@ -54,19 +54,26 @@ func bounds(j *job) error {
 	if err := supported(&job{p: p}); err != nil {
 		return explain(j, "some node or group needs more memory than any processor has that may run it")
 	}
-	path, ok := bound.Path(p)
-	if !ok {
-		return explain(j, "some value cannot travel to any processor that could use it, or to the sink: links are missing")
+	var area ir.Time
+	done := make(chan struct{})
+	measure := func() { area = bound.Area(p); close(done) }
+	if j.o.workers() > 1 {
+		go measure()
+	} else {
+		measure()
 	}
-	if j.o.Objective == ir.Latency {
-		j.raise(path)
-	}
-	j.raise(bound.Area(p))
 	chain, ok := bound.Chain(p, j.o.Objective)
+	<-done
+	if !ok || j.o.Objective == ir.Throughput {
+		if _, reached := bound.Path(p); !reached {
+			return explain(j, "some value cannot travel to any processor that could use it, or to the sink: links are missing")
+		}
+	}
 	if !ok {
 		return explain(j, "no row of runs through the nodes that all others come before or after keeps the limits on memory and on the number of sub-models")
 	}
 	j.raise(chain)
+	j.raise(area)
 	return nil
 }
 

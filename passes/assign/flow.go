@@ -83,7 +83,7 @@ func (f *flow) push(s, t int32) int64 {
 	v := s
 	for v != t {
 		a := f.next[v]
-		for a >= 0 && !(f.arcs[a].room > 0 && f.level[f.arcs[a].to] == f.level[v]+1) {
+		for a >= 0 && (f.arcs[a].room <= 0 || f.level[f.arcs[a].to] != f.level[v]+1) {
 			a = f.arcs[a].before
 		}
 		f.next[v] = a

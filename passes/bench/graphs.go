@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math"
@@ -95,7 +96,7 @@ func graphs(args []string) error {
 	seed := set.Uint64("seed", 0, "seed of the search")
 	workers := set.Int("workers", 0, "goroutines of the search; 0: one a core")
 	check := set.Bool("check", true, "run plan_check.py on every plan")
-	set.Parse(args)
+	_ = set.Parse(args) // it exits
 	if set.NArg() != 1 {
 		return fmt.Errorf("graphs takes one folder, with BKS.tsv in it or graphs alone")
 	}
@@ -289,7 +290,7 @@ func load(path string) (*ir.Problem, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	return ir.ReadProblem(f, path)
 }
 
@@ -307,8 +308,7 @@ func runChecker(checker, graph string, p *ir.Problem, plan *ir.Plan) string {
 	if err != nil {
 		return err.Error()
 	}
-	defer os.Remove(f.Name())
-	defer f.Close()
+	defer func() { _ = errors.Join(f.Close(), os.Remove(f.Name())) }()
 	if err := ir.WritePlan(f, p, plan); err != nil {
 		return err.Error()
 	}

@@ -18,7 +18,7 @@ func makeGraph(args []string) error {
 	procs := set.Int("procs", 4, "processors")
 	seed := set.Uint64("seed", 1, "seed of the graph")
 	tight := set.Bool("tight", false, "limit memory so that no processor holds the model")
-	set.Parse(args)
+	_ = set.Parse(args) // it exits
 	if *nodes < 1 || *procs < 1 || set.NArg() > 0 {
 		return fmt.Errorf("make takes options only; -nodes and -procs are at least 1")
 	}

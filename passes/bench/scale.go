@@ -40,7 +40,7 @@ func scale(args []string) error {
 	procs := set.Int("procs", 8, "processors")
 	tight := set.Bool("tight", false, "limit memory so that no processor holds the model")
 	objective := set.String("objective", "latency", "latency or throughput")
-	set.Parse(args)
+	_ = set.Parse(args) // it exits
 	var o passes.Options
 	switch *objective {
 	case "latency":

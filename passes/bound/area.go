@@ -51,8 +51,8 @@ type sharing struct {
 	value float64   // and their bound
 }
 
-// try is the bound that some shares give; it leaves the loads that go with it.
-func (s *sharing) try(share []float64) float64 {
+// try keeps some shares if they give a better bound; it leaves the loads that go with them.
+func (s *sharing) try(share []float64) {
 	clear(s.load)
 	sum := 0.0
 	for n := range ir.NodeID(s.p.Graph.NumNodes()) {
@@ -72,7 +72,6 @@ func (s *sharing) try(share []float64) float64 {
 		s.value = sum
 		copy(s.best, share)
 	}
-	return sum
 }
 
 // cuttingPlanes maximises the bound, a concave function of the shares, over its
@@ -84,7 +83,6 @@ func (s *sharing) cuttingPlanes(steps int) {
 	procs := len(s.best)
 	var planes [][]float64
 	share := slices.Clone(s.best)
-	// Shares in inverse proportion to what each processor takes for all are a fair start, too.
 	for range min(steps, 60) {
 		s.try(share)
 		most := slices.Max(s.load)

@@ -39,19 +39,22 @@ const (
 )
 
 // Chain bounds the latency or the bottleneck of every plan by the runs that it
-// must walk through. ok is false if it proves that there is no plan. Time is
-// linear in edges · processors², and bounded beside that.
+// must walk through; the bound of the latency is never below Path. ok is false if
+// it proves that there is no plan. Large graphs have the bound of Path, or none. Time is
+// linear in edges · processors³, and bounded beside that.
 func Chain(p *ir.Problem, objective ir.Objective) (bound ir.Time, ok bool) {
 	procs := len(p.Platform.Processors)
-	if procs == 1 || procs > 64 || p.Graph.NumNodes()*procs*procs*procs > chainNodes {
-		return 0, true
+	var c *chain
+	if procs > 1 && procs <= 64 && p.Graph.NumNodes()*procs*procs*procs <= chainNodes {
+		c = newChain(p)
 	}
-	c := newChain(p)
-	if len(c.spine) == 0 {
+	switch {
+	case objective == ir.Throughput && (c == nil || len(c.spine) == 0):
 		return 0, true
-	}
-	if objective == ir.Throughput {
+	case objective == ir.Throughput:
 		return c.bottleneck()
+	case c == nil || len(c.spine) == 0:
+		return Path(p)
 	}
 	return c.latency()
 }

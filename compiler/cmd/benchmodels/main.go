@@ -133,15 +133,15 @@ type point struct {
 	seconds     float64
 }
 
-// best is the least of the baselines, NaN if none has a plan, and its name.
-func (p *point) best() (float64, string) {
-	least, from := math.NaN(), "-"
+// best is the least of the baselines, NaN if none has a plan.
+func (p *point) best() float64 {
+	least := math.NaN()
 	for _, name := range reference.Names() {
 		if x := p.base[name]; !math.IsNaN(x) && !(x >= least) {
-			least, from = x, name
+			least = x
 		}
 	}
-	return least, from
+	return least
 }
 
 func (s *settings) measure() ([]series, error) {
@@ -200,7 +200,7 @@ func (s *settings) problem(n network) (*ir.Problem, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	file := filepath.Join(dir, n.name+".onnx")
 	if err := m.WriteFile(file); err != nil {
 		return nil, err
@@ -209,7 +209,7 @@ func (s *settings) problem(n network) (*ir.Problem, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer in.Analysis.Model.Close()
+	defer func() { _ = in.Analysis.Model.Close() }()
 	if in.Lowered.Problem == nil {
 		return nil, fmt.Errorf("there is no fleet in %s", s.devices)
 	}

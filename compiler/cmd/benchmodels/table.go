@@ -23,7 +23,7 @@ func printPoint(line *series, p *point) {
 		fmt.Printf(" %11s", ms(p.base[name]))
 	}
 	gain, gap := "-", "-"
-	if best, _ := p.best(); !math.IsNaN(best) {
+	if best := p.best(); !math.IsNaN(best) {
 		gain = fmt.Sprintf("%.2fx", best/p.ours)
 	}
 	if !math.IsNaN(p.bound) {
@@ -47,7 +47,7 @@ func printSummary(all []series) {
 		for i := range line.points {
 			if p := &line.points[i]; !math.IsNaN(p.ours) {
 				points++
-				if best, _ := p.best(); best < p.ours*(1-1e-12) {
+				if best := p.best(); best < p.ours*(1-1e-12) {
 					never++
 				}
 			}

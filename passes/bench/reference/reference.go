@@ -4,7 +4,6 @@
 package reference
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"math"
@@ -81,7 +80,7 @@ func METIS(p *ir.Problem, o ir.Objective) (*ir.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	file := filepath.Join(dir, "graph")
 	if err := os.WriteFile(file, metisGraph(p), 0o644); err != nil {
 		return nil, err
@@ -150,23 +149,21 @@ func metisGraph(p *ir.Problem) []byte {
 		heaviest = max(heaviest, work[i])
 		edges += len(beside[i])
 	}
-	var out bytes.Buffer
-	w := bufio.NewWriter(&out)
-	fmt.Fprintf(w, "%d %d 011\n", n, edges/2)
+	var out []byte
+	out = fmt.Appendf(out, "%d %d 011\n", n, edges/2)
 	for i := range n {
-		fmt.Fprint(w, 1+int64(work[i]/heaviest*1e5))
+		out = fmt.Append(out, 1+int64(work[i]/heaviest*1e5))
 		list := make([]edge, 0, len(beside[i]))
 		for to, b := range beside[i] {
 			list = append(list, edge{to, b})
 		}
 		slices.SortFunc(list, func(a, b edge) int { return a.to - b.to })
 		for _, e := range list {
-			fmt.Fprintf(w, " %d %d", e.to+1, 1+int64(float64(e.bytes)/float64(most)*1e6))
+			out = fmt.Appendf(out, " %d %d", e.to+1, 1+int64(float64(e.bytes)/float64(most)*1e6))
 		}
-		fmt.Fprintln(w)
+		out = append(out, '\n')
 	}
-	w.Flush()
-	return out.Bytes()
+	return out
 }
 
 // assignParts gives each part a processor of its own: the heaviest the fastest, then exchanges as long as one helps.
