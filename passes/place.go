@@ -46,6 +46,7 @@ type job struct {
 	score     partition.Score
 	pool      []*ir.Plan // feasible plans to start a search from, best found by each pass
 	bound     ir.Time
+	area      ir.Time // the part of bound that is all work shared by all processors
 	auto      *ir.Plan
 
 	reportMu sync.Mutex

@@ -54,9 +54,8 @@ func bounds(j *job) error {
 	if err := supported(&job{p: p}); err != nil {
 		return explain(j, "some node or group needs more memory than any processor has that may run it")
 	}
-	var area ir.Time
 	done := make(chan struct{})
-	measure := func() { area = bound.Area(p); close(done) }
+	measure := func() { j.area = bound.Area(p); close(done) }
 	if j.o.workers() > 1 {
 		go measure()
 	} else {
@@ -73,14 +72,14 @@ func bounds(j *job) error {
 		return explain(j, "no row of runs through the nodes that all others come before or after keeps the limits on memory and on the number of sub-models")
 	}
 	j.raise(chain)
-	j.raise(area)
+	j.raise(j.area)
 	return nil
 }
 
 // gap raises the lower bound by what is worth its time only beside a search: by what cuts cost, supposing plans that
 // are better than the best. It proves some problems infeasible for which no plan was found.
 func gap(j *job) error {
-	if j.o.Objective == ir.Latency && j.best != nil && bound.Area(j.p) < j.bound/10*9 {
+	if j.o.Objective == ir.Latency && j.best != nil && j.area < j.bound/10*9 {
 		return nil // no load comes near it
 	}
 	above := ir.MaxTime
