@@ -30,17 +30,23 @@ func TestScript(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	testscript.Run(t, scriptParams(t, root, filepath.Join(root, "testdata", "script")))
+}
+
+// scriptParams are those of the scripts in a folder.
+func scriptParams(t *testing.T, root, dir string) testscript.Params {
+	t.Helper()
 	lib := os.Getenv("ONNXRUNTIME_LIB")
 	if lib == "" {
 		lib = filepath.Join(root, ".ort", "libonnxruntime.so.1")
 	}
-	_, err = os.Stat(lib)
+	_, err := os.Stat(lib)
 	haveORT := err == nil
 	if !haveORT && os.Getenv("DNNSPLIT_REQUIRE_ORT") != "" {
 		t.Fatalf("ONNX Runtime is required, but there is no %s: run make ort", lib)
 	}
-	testscript.Run(t, testscript.Params{
-		Dir:           filepath.Join(root, "testdata", "script"),
+	return testscript.Params{
+		Dir:           dir,
 		UpdateScripts: *update,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("REPO", root)
@@ -52,7 +58,7 @@ func TestScript(t *testing.T) {
 		},
 		Condition: func(cond string) (bool, error) { return cond == "ort" && haveORT, nil },
 		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "head": head, "flip": flip, "model": model, "npy": npy},
-	})
+	}
 }
 
 // exits runs a command and wants this exit code: exits 2 dnnsplit ...

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestDocs runs every command of the documentation. A page is one session: its
+// fenced blocks with a file name behind the language are files, those in sh are
+// run, in order, in a folder that has testdata/ and profiles/ of the repository.
+// Commands of make are wanted in the Makefile of the repository unless the page has
+// one of its own; go install is not run.
+func TestDocs(t *testing.T) {
+	if _, err := exec.LookPath("sh"); err != nil {
+		t.Skip("there is no sh")
+	}
+	root, err := filepath.Abs("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := filepath.Glob(filepath.Join(root, "compiler", "docs", "*.md"))
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("no pages: %v", err)
+	}
+	dir := t.TempDir()
+	for _, page := range append(pages, filepath.Join(root, "README.md"), filepath.Join(root, "profiles", "README.md")) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		script, err := pageScript(string(text), filepath.Join(root, "Makefile"))
+		if err != nil {
+			t.Errorf("%s: %v", page, err)
+			continue
+		}
+		if script == "" {
+			continue
+		}
+		name := strings.ToLower(strings.TrimSuffix(filepath.Base(page), ".md"))
+		if strings.Contains(page, "profiles"+string(filepath.Separator)) {
+			name = "profiles-folder"
+		}
+		if err := os.WriteFile(filepath.Join(dir, name+".txt"), []byte(script), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := scriptParams(t, root, dir)
+	setup := p.Setup
+	p.Setup = func(e *testscript.Env) error {
+		for _, name := range []string{"testdata", "profiles"} {
+			if err := os.Symlink(filepath.Join(root, name), filepath.Join(e.WorkDir, name)); err != nil {
+				return err
+			}
+		}
+		return setup(e)
+	}
+	testscript.Run(t, p)
+}
+
+var fence = regexp.MustCompile("(?ms)^```([a-z]*)(?: ([^\n]+))?\n(.*?)^```$")
+
+// pageScript is a page as a script with its files; "" if it has no command.
+func pageScript(text, makefile string) (string, error) {
+	var shell, files strings.Builder
+	ownMakefile := false
+	for _, m := range fence.FindAllStringSubmatch(text, -1) {
+		language, file, body := m[1], m[2], m[3]
+		switch {
+		case file != "":
+			fmt.Fprintf(&files, "-- %s --\n%s", file, body)
+			ownMakefile = ownMakefile || file == "Makefile"
+		case language == "sh":
+			shell.WriteString(body)
+		}
+	}
+	if shell.Len() == 0 {
+		return "", nil
+	}
+	rules, err := os.ReadFile(makefile)
+	if err != nil {
+		return "", err
+	}
+	lines := strings.Split(shell.String(), "\n")
+	for i, l := range lines {
+		switch words := strings.Fields(l); {
+		case len(words) > 1 && words[0] == "make" && !ownMakefile:
+			if !strings.Contains(string(rules), "\n"+words[1]+":") {
+				return "", fmt.Errorf("%q: the Makefile has no such target", l)
+			}
+			lines[i] = ":"
+		case strings.HasPrefix(l, "go install "):
+			lines[i] = ":"
+		default:
+			lines[i] = strings.ReplaceAll(l, "go run ./compiler/cmd/dnnsplit", "dnnsplit")
+		}
+	}
+	return "exec sh -e commands.sh\n" + files.String() + "-- commands.sh --\n" + strings.Join(lines, "\n"), nil
+}
+
+// TestErrorsExist keeps the list of errors true: every text in it, between its
+// ellipses, stands in the program.
+func TestErrorsExist(t *testing.T) {
+	root := filepath.Join("..", "..", "..")
+	var program strings.Builder
+	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != root && d.Name() != ".." {
+			return filepath.SkipDir
+		}
+		if strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") && !strings.HasSuffix(path, ".pb.go") {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			program.Write(text)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile(filepath.Join(root, "compiler", "docs", "errors.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages := regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(string(page), -1)
+	if len(messages) < 50 {
+		t.Fatalf("only %d messages were found", len(messages))
+	}
+	for _, m := range messages {
+		found := false
+		for _, part := range strings.Split(m[1], "…") {
+			if part = strings.TrimSpace(part); len(part) < 5 {
+				continue
+			}
+			found = true
+			if !strings.Contains(program.String(), part) {
+				t.Errorf("no message of the program has %q", part)
+			}
+		}
+		if !found {
+			t.Errorf("%q says nothing that could be looked for", m[1])
+		}
+	}
+}
