@@ -1,6 +1,7 @@
 package passes
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
@@ -86,7 +87,13 @@ func gap(j *job) error {
 	if j.best != nil {
 		above = j.best.Value()
 	}
-	b := bound.Labels(j.ctx, bound.Reduce(j.p), j.bound, above)
+	ctx := j.ctx
+	if j.o.TimeLimit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, j.o.TimeLimit/10) // beside the limit: a search uses all of that
+		defer cancel()
+	}
+	b := bound.Labels(ctx, bound.Reduce(j.p), j.bound, above)
 	if b == ir.MaxTime {
 		if j.best != nil {
 			diag.Bugf("a bound says that there is no plan, but there is one")

@@ -97,6 +97,7 @@ type labelling struct {
 	memory []float64 // by processor, then by device: price of a byte beyond the limit
 	best   []float64 // weight and memory of the best bound so far
 
+	able  []bool  // unit·procs + q: nothing that the unit needs there takes longer than the limit
 	price []int64 // unit·procs + q
 	pair  []int64 // edge·procs² + a·procs + b; a is the label of the earlier unit
 	msg   []int64 // (2·edge + direction)·procs + label; direction 0 is to the later unit
@@ -155,7 +156,7 @@ func newLabelling(u *unitGraph) *labelling {
 	}
 	l := &labelling{
 		unitGraph: u, weight: make([]float64, loads), memory: make([]float64, u.procs+len(pf.Devices)),
-		price: make([]int64, u.units*u.procs), pair: make([]int64, len(u.edges)*u.procs*u.procs), msg: make([]int64, 2*len(u.edges)*u.procs),
+		price: make([]int64, u.units*u.procs), able: make([]bool, u.units*u.procs), pair: make([]int64, len(u.edges)*u.procs*u.procs), msg: make([]int64, 2*len(u.edges)*u.procs),
 		label: make([]int32, u.units), ends: make([]int32, len(u.edges)), load: make([]float64, loads), held: make([]float64, u.procs+len(pf.Devices)), row: make([]int64, u.procs),
 	}
 	l.tabulate()
@@ -291,6 +292,7 @@ func (l *labelling) travel(t *terms, v ir.ValueID, from, to ir.DeviceID, share f
 func (l *labelling) climb(ctx context.Context, steps int, limit ir.Time) ir.Time {
 	pf := l.p.Platform
 	clear(l.msg) // what is impossible depends on the limit
+	l.within(limit)
 	if l.best == nil {
 		_, share := area(l.p)
 		copy(l.weight, share)
@@ -354,7 +356,10 @@ func (l *labelling) prices(limit ir.Time) {
 	}
 	for u := range l.units {
 		for q := range p {
-			x := l.unary.sum(u*p+q, weight, limit)
+			x := int64(impossible)
+			if l.able[u*p+q] {
+				x = l.unary.sum(u*p+q, weight, limit)
+			}
 			if x < impossible {
 				y := (l.memory[q] + l.memory[p+int(l.p.Platform.Processors[q].Device)]) * l.bytes[u]
 				x += int64(y * (1 - 1e-9))
