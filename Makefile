@@ -6,6 +6,7 @@ ORT_DIR   := .ort
 ORT_LIB   ?= $(CURDIR)/$(ORT_DIR)/libonnxruntime.so.1
 TOOLS     := $(CURDIR)/.tools
 MODELS    ?= testdata/models
+PYTHON    ?= $(wildcard /usr/bin/python3)
 GRAPHS    ?= testdata/graphs
 
 # Versions of the tools that `make check` and `make generate` install into .tools/.
@@ -96,6 +97,10 @@ test-export: $(ORT_LIB) ## export every model in MODELS=DIR, run repository, ann
 	DNNSPLIT_REQUIRE_ORT=1 DNNSPLIT_EXPORT_MODELS=$(abspath $(MODELS)) DNNSPLIT_NODE_MODULES=$(TOOLS)/node/node_modules \
 	  $(GO) test -count=1 -v -run "TestModels|TestNodeRunner|TestCatalog" ./backend/export
 
+.PHONY: bench
+bench: build ## splits beside copies of the same bytes (100 MB, 1 GB, 4 GB; takes 15 GB of disk), stage times to 50,000 nodes
+	$(GO) run ./compiler/cmd/benchspeed -dnnsplit bin/dnnsplit -python "$(PYTHON)"
+
 .PHONY: bench-placement
 bench-placement: ## place every graph in GRAPHS=DIR in 1 s and in 5 s; prints a table against best known values, baselines and bounds
 	$(GO) run ./passes/bench graphs $(GRAPHS)
@@ -137,8 +142,6 @@ TESTDATA ?= /usr/share/libonnx-testdata/data
 conformance: $(ORT_LIB) ## cut ONNX's 1,072 conformance models everywhere and compare; installs libonnx-testdata
 	@test -d $(TESTDATA) || apt-get install -y libonnx-testdata
 	$(GO) run ./compiler/cmd/conformance -models $(TESTDATA)
-
-PYTHON ?= $(wildcard /usr/bin/python3)
 
 .PHONY: shapes
 shapes: $(ORT_LIB) ## compare inferred shapes with ONNX Runtime and onnx.shape_inference: MODELS=DIR, our networks, the conformance models
