@@ -67,6 +67,9 @@ func Labels(ctx context.Context, p *ir.Problem, known, above ir.Time) ir.Time {
 		high = 4 * max(low, 1)
 	}
 	each := max(leastSteps, steps/3)
+	if above < ir.MaxTime && best < above && l.climb(ctx, each, above-1) >= above {
+		return above // nothing is better
+	}
 	for range probes {
 		if high-low <= low/200 || ctx.Err() != nil {
 			break
