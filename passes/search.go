@@ -160,6 +160,9 @@ const evenLoads = 0.2
 // keptStarts is how many of the best assignments a round hands to the next.
 const keptStarts = 8
 
+// fewStarts is how many assignments a search on the same units hands to the next, beside what that starts from anyway.
+const fewStarts = 2
+
 // searching is the search at one level.
 type searching struct {
 	*job
@@ -189,6 +192,9 @@ func (s *searching) gather() {
 		c.Run(s.ctx) // no steps: rates the start
 		all = append(all, start{at: at, copies: copies, score: c.Score})
 	}
+	if !s.refine && len(s.starts) > fewStarts {
+		s.starts = s.starts[:fewStarts] // they are much alike
+	}
 	for _, k := range s.starts {
 		add(k.at, k.copies)
 	}
@@ -202,13 +208,17 @@ func (s *searching) gather() {
 	if !s.refine {
 		fastest := s.fastest(7)
 		for k := 1; k <= len(fastest); k++ {
-			if at := partition.Prefixes(s.x, s.x.Order(), s.o.Objective, fastest[:k], 40); at != nil {
-				add(at, nil)
+			for _, order := range [][]int32{s.x.Order(), s.x.Deep()} {
+				if at := partition.Prefixes(s.x, order, s.o.Objective, fastest[:k], 40); at != nil {
+					add(at, nil)
+				}
 			}
 		}
 	}
 	s.starts = all
 	s.sort(len(all))
+	s.starts = slices.CompactFunc(s.starts, func(a, b start) bool { return a.score == b.score })
+	s.sort(keptStarts)
 }
 
 // sort orders the starts, best first, and keeps the first ones.

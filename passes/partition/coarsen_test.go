@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
@@ -48,6 +49,47 @@ func TestCoarsen(t *testing.T) {
 				}
 				finer = unitOf
 			}
+		}
+	}
+}
+
+// Both orders of units are topological, and the deep one keeps branches together.
+func TestOrders(t *testing.T) {
+	for _, shape := range gen.Shapes() {
+		p, err := gen.Make(shape, 120, 4, 5, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := p.Graph.NumNodes()
+		unitOf := make([]int32, n)
+		for i := range unitOf {
+			unitOf[i] = int32(i)
+		}
+		x, ok := NewUnits(sched.NewModel(p, unitOf, n, sched.Layout(p, 1)))
+		if !ok {
+			t.Fatalf("%s: nodes wait for each other", shape)
+		}
+		var jumps [2]int // neighbours in the order that are none in the graph
+		for k, order := range [][]int32{x.Order(), x.Deep()} {
+			place := make([]int, n)
+			for i, u := range order {
+				place[u] = i
+			}
+			for u := range int32(n) {
+				for _, w := range x.Succ(u) {
+					if place[w] <= place[u] {
+						t.Fatalf("%s, order %d: unit %d stands behind %d, which reads from it", shape, k, u, w)
+					}
+				}
+			}
+			for i := range n - 1 {
+				if !slices.Contains(x.Succ(order[i]), order[i+1]) {
+					jumps[k]++
+				}
+			}
+		}
+		if jumps[1] > jumps[0] {
+			t.Errorf("%s: the deep order leaves its path %d times, the other %d times", shape, jumps[1], jumps[0])
 		}
 	}
 }

@@ -193,6 +193,34 @@ func (x *Units) Together(at []int32) bool {
 // Arcs is how many values a unit reads and makes on average, at least 1: what a move of it takes grows with that.
 func (x *Units) Arcs() int { return x.arcs }
 
+// Deep is a topological order of the units that follows a path as far as it goes: the branches of a fork stand one
+// after the other in it.
+func (x *Units) Deep() []int32 {
+	in := make([]int32, x.M.Units)
+	for _, u := range x.succ.data {
+		in[u]++
+	}
+	var stack []int32
+	for i := len(x.order) - 1; i >= 0; i-- {
+		if u := x.order[i]; in[u] == 0 {
+			stack = append(stack, u)
+		}
+	}
+	order := make([]int32, 0, len(in))
+	for len(stack) > 0 {
+		u := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		order = append(order, u)
+		next := x.Succ(u)
+		for i := len(next) - 1; i >= 0; i-- {
+			if in[next[i]]--; in[next[i]] == 0 {
+				stack = append(stack, next[i])
+			}
+		}
+	}
+	return order
+}
+
 // Order is a topological order of the units.
 func (x *Units) Order() []int32 { return x.order }
 
