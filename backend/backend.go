@@ -41,9 +41,12 @@ const (
 	WeightsEmbedded
 	// WeightsExternal puts every initializer from 1 KiB on into the .data file.
 	WeightsExternal
+	// WeightsReference leaves external weights where they are: the bundle gets hard
+	// links to the source's data files, which take no room of their own.
+	WeightsReference
 )
 
-var weightsNames = [...]string{"auto", "embedded", "external"}
+var weightsNames = [...]string{"auto", "embedded", "external", "reference"}
 
 func (w Weights) String() string { return weightsNames[w] }
 
@@ -78,6 +81,7 @@ type Bundle struct {
 type fileBody struct {
 	name string
 	body []byte
+	link string // if not "", the file is a hard link to that one
 }
 
 // AddFile puts another file into the bundle's folder. The name must be new and
@@ -91,7 +95,7 @@ func (b *Bundle) AddFile(name string, body []byte) {
 			diag.Bugf("file %q is in the bundle already", name)
 		}
 	}
-	b.extra = append(b.extra, fileBody{name, body})
+	b.extra = append(b.extra, fileBody{name: name, body: body})
 	b.Manifest.Files = append(b.Manifest.Files, File{File: name})
 }
 
@@ -130,6 +134,11 @@ func Build(ctx context.Context, m *onnxfile.Model, l *ir.Lowered, p *ir.Placemen
 		}
 	}
 	b.Manifest = d.manifest(o)
+	if o.Weights == WeightsReference {
+		if err := b.refer(m.Path); err != nil {
+			return nil, err
+		}
+	}
 	return b, nil
 }
 
@@ -141,6 +150,8 @@ func (e *extraction) fit(stem string, o Options) (*onnxfile.Draft, error) {
 		steps = []moving{embedAll}
 	case WeightsExternal:
 		steps = steps[1:]
+	case WeightsReference:
+		steps = []moving{referAll}
 	}
 	var size int64
 	for _, move := range steps {
@@ -156,6 +167,9 @@ func (e *extraction) fit(stem string, o Options) (*onnxfile.Draft, error) {
 	advice := "what cannot be moved out of it is too large"
 	if o.Weights == WeightsEmbedded {
 		advice = "let its weights be external"
+	}
+	if o.Weights == WeightsReference {
+		advice = "weights that are embedded in the model cannot be referred to, let them be external"
 	}
 	return nil, &diag.Error{File: e.c.x.m.Path, Msg: fmt.Sprintf("sub-model %q would have %d bytes, an ONNX file can have %d: %s", stem, size, o.MaxModelBytes, advice)}
 }

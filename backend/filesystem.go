@@ -14,6 +14,7 @@ type fileSystem interface {
 	Mkdir(path string) error
 	Create(path string) (outFile, error) // a new file; it must not exist
 	Rename(from, to string) error
+	Link(from, to string) error // a hard link
 	Exchange(a, b string) error // swaps two paths at once, or errors.ErrUnsupported
 	RemoveAll(path string) error
 	SyncDir(path string) error
@@ -47,6 +48,7 @@ func (diskFiles) Create(path string) (outFile, error) {
 }
 
 func (diskFiles) Rename(from, to string) error { return os.Rename(from, to) }
+func (diskFiles) Link(from, to string) error   { return os.Link(from, to) }
 func (diskFiles) RemoveAll(path string) error  { return os.RemoveAll(path) }
 
 func (diskFiles) SyncDir(path string) error {

@@ -43,6 +43,7 @@ const (
 	moveWeights               // embedded initializers go to the data file too
 	moveAll                   // and tensors in attributes and functions
 	embedAll                  // external tensors come into the model
+	referAll                  // everything stays; external tensors refer to the source's data files
 )
 
 // store decides where the contents of a sub-model's tensors go and keeps the
@@ -54,6 +55,14 @@ type store struct {
 	ranges   []dataRange
 	placed   map[rangeKey]int // index in ranges
 	end      int64
+	refers   []string // locations of the source's data files that tensors refer to, sorted
+}
+
+// refer notes that a tensor refers to a data file of the source.
+func (s *store) refer(location string) {
+	if i, known := slices.BinarySearch(s.refers, location); !known {
+		s.refers = slices.Insert(s.refers, i, location)
+	}
 }
 
 // dataRange is one tensor's contents in a data file.
@@ -92,6 +101,12 @@ func (s *store) message(msg proto.Message, raw onnxfile.Chunk) (onnxfile.Chunk, 
 func (s *store) moves(t *onnxpb.TensorProto, initializer bool) bool {
 	held := s.m.Tensor(t)
 	if held == nil {
+		return false
+	}
+	if s.move == referAll {
+		if held.DataField == tensorExternal {
+			s.refer(held.External)
+		}
 		return false
 	}
 	if t.GetDataLocation() == onnxpb.TensorProto_EXTERNAL {

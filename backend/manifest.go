@@ -136,7 +136,8 @@ type Submodel struct {
 	File                string   `json:"file"`
 	SHA256              string   `json:"sha256"`
 	Bytes               int64    `json:"bytes"`
-	Data                *File    `json:"data,omitempty"` // its external weights
+	Data                *File    `json:"data,omitempty"`       // its external weights
+	References          []string `json:"references,omitempty"` // data files of the source that its weights are in: entries of Files
 	Processor           string   `json:"processor"`
 	Order               int      `json:"order"`     // among the processor's runs
 	Nodes               int      `json:"nodes"`     // of the model, that it owns

@@ -211,6 +211,15 @@ func (c *manifestChecker) submodels() map[string]int {
 		c.distinct(what+" as outputs", s.Outputs)
 		c.span(what, s.Predicted)
 	}
+	for i, s := range c.m.Submodels {
+		own := 0
+		if s.Data != nil {
+			own = 1
+		}
+		if len(c.m.DataOf(i)) != own+len(s.References) {
+			c.fail("sub-model %q refers to a file that is not listed, or twice to one", s.ID)
+		}
+	}
 	for _, f := range c.m.Files {
 		file("the bundle", f.File)
 		c.sha(fmt.Sprintf("file %q", f.File), f.SHA256)

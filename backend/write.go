@@ -310,6 +310,14 @@ func (w *writing) fill(ctx context.Context, b *Bundle) (*Manifest, error) {
 		m.Model.SHA256, err = HashFile(ctx, b.source)
 		return err
 	}}, w.tasks(w.jobs(m, b))...)
+	for i, f := range b.extra {
+		if f.link != "" {
+			tasks = append(tasks, func(ctx context.Context) (err error) {
+				m.Files[i].SHA256, m.Files[i].Bytes, err = w.link(ctx, f, &progress{})
+				return err
+			})
+		}
+	}
 	if err := parallel(ctx, tasks); err != nil {
 		return nil, err
 	}
@@ -360,6 +368,9 @@ func (w *writing) jobs(m *Manifest, b *Bundle) []job {
 		}})
 	}
 	for i, f := range b.extra {
+		if f.link != "" {
+			continue
+		}
 		jobs = append(jobs, job{f.name, int64(len(f.body)), func(out io.Writer) error {
 			_, err := out.Write(f.body)
 			return err

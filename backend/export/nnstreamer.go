@@ -283,8 +283,11 @@ func innermostFirst(extents []int64) string {
 // one that declares the shapes that the user gave.
 func (p *pipelines) model(ctx context.Context, i int) error {
 	s := &p.m.Submodels[i]
-	if s.Data != nil {
-		p.copyFile(s.Data.File, s.Data.File, s.Data.SHA256, s.Data.Bytes)
+	for _, f := range p.m.DataOf(i) {
+		shared := slices.ContainsFunc(p.files, func(have backend.FolderFile) bool { return have.Name == f.File })
+		if !shared {
+			p.copyFile(f.File, f.File, f.SHA256, f.Bytes)
+		}
 	}
 	shapes := map[string][]int64{}
 	scalars := false

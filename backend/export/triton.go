@@ -164,13 +164,15 @@ func (s *source) scalar(name string) bool {
 func (r *repository) model(ctx context.Context, i int, ins, outs []port) error {
 	s, p := &r.m.Submodels[i], r.proc(i)
 	file := r.names[i] + "/1/model.onnx"
-	if s.Data != nil {
+	if data := r.m.DataOf(i); len(data) > 0 {
 		// The back end takes a folder called model.onnx and looks for model.onnx in it.
-		r.copyFile(file+"/"+s.Data.File, s.Data.File, s.Data.SHA256, s.Data.Bytes)
-		file += "/model.onnx"
-		if strings.EqualFold(s.Data.File, "model.onnx") {
-			return &diag.Error{File: filepath.Join(r.dir, s.Data.File), Msg: "external data cannot have this name in a Triton repository"}
+		for _, f := range data {
+			r.copyFile(file+"/"+f.File, f.File, f.SHA256, f.Bytes)
+			if strings.EqualFold(f.File, "model.onnx") {
+				return &diag.Error{File: filepath.Join(r.dir, f.File), Msg: "external data cannot have this name in a Triton repository"}
+			}
 		}
+		file += "/model.onnx"
 	}
 	if slices.ContainsFunc(slices.Concat(s.Inputs, s.Outputs), r.scalar) {
 		if err := r.adapt(ctx, i, file, nil); err != nil {

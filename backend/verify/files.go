@@ -65,6 +65,19 @@ func checkFiles(ctx context.Context, dir string, m *backend.Manifest, model stri
 			}
 		}
 	}
+	shared := map[string]bool{}
+	for _, s := range m.Submodels {
+		for _, name := range s.References {
+			shared[name] = true
+		}
+	}
+	for _, f := range m.Files {
+		if shared[f.File] {
+			if err := check(filepath.Join(dir, f.File), f.SHA256, "is not the file that the sub-models refer to"); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if err := check(model, m.Model.SHA256, "is not the model that was split"); err != nil {
 		return nil, err
 	}

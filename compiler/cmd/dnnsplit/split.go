@@ -55,8 +55,8 @@ between them. "Do not split" is a possible answer.`,
 	fl.SortFlags = false
 	fl.StringVar(&o.Devices, "devices", "", "`DIR` of device profiles (*.yaml)")
 	fl.StringVarP(&o.Output, "output", "o", "", "folder to write (default MODEL.split/)")
-	f.weights = formatFlag{"auto", []string{"auto", "embedded", "external"}}
-	fl.Var(&f.weights, "weights", "where sub-models keep weights: as the source does, in the .onnx file, or in a .data file beside it")
+	f.weights = formatFlag{"auto", []string{"auto", "embedded", "external", "reference"}}
+	fl.Var(&f.weights, "weights", "where sub-models keep weights: as the source does, in the .onnx file, in a .data file beside it, or in hard links to the source's own data files")
 	fl.BoolVar(&o.Force, "force", false, "replace the output folder even if it is not a bundle")
 	f.model(fl)
 	f.search(fl, &o)
