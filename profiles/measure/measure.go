@@ -33,7 +33,10 @@ type Options struct {
 	// AllSignatures measures every node by itself too, not only the groups that run
 	// as one, so that models that group them in other ways find their costs.
 	AllSignatures bool
-	Again         bool // measure anew what Base has
+	// Probes measures common operators at several sizes, for models whose operators
+	// are in none that was measured.
+	Probes bool
+	Again  bool // measure anew what Base has
 
 	Compile compiler.Options // shapes of inputs and limits count
 	Inputs  verify.Options   // inputs to run on: its fields that speak of inputs count
@@ -132,6 +135,12 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	if err := s.launch(); err != nil {
 		return nil, err
+	}
+	if s.Probes {
+		s.Progress("probes", 0)
+		if err := s.probes(); err != nil {
+			return nil, err
+		}
 	}
 	for i, path := range o.Models {
 		if err := s.model(path, float64(i)/float64(len(o.Models)), 1/float64(len(o.Models))); err != nil {

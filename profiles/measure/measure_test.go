@@ -346,3 +346,27 @@ source: made up for a test
 		t.Errorf("%d runs and %d entries were fed back", len(c.SubmodelRuns), len(c.Entries))
 	}
 }
+
+// Probes make fits for operators that no model had.
+func TestProbes(t *testing.T) {
+	needORT(t)
+	r, err := Run(context.Background(), Options{Models: []string{write(t, "small/squeezenet1_1")}, Processor: "p", Optimization: runtime.All, Confidence: 0.9, Probes: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Notes) > 0 {
+		t.Errorf("%q", r.Notes)
+	}
+	fitted := map[string]bool{}
+	for _, f := range r.File.Fits() {
+		fitted[f.Op] = true
+	}
+	for _, op := range []string{"LRN", "Conv", "Conv+Relu", "MaxPool", "Softmax", "MatMul", "LayerNormalization", "Add"} {
+		if !fitted[op] {
+			t.Errorf("there is no fit of %s", op)
+		}
+	}
+	if len(r.Models) != 1 {
+		t.Errorf("the report has %d models", len(r.Models))
+	}
+}

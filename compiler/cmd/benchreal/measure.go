@@ -67,7 +67,7 @@ func (j *job) measure(ctx context.Context, name string, built bool) (*outcome, e
 		return nil, err
 	}
 	costs := filepath.Join(fleet, "host.costs.json")
-	if _, err := j.profile(ctx, costs, model); err != nil {
+	if _, err := j.profile(ctx, costs, false, model); err != nil {
 		return nil, err
 	}
 	if err := os.WriteFile(filepath.Join(fleet, "host.yaml"), []byte(host), 0o644); err != nil {
@@ -99,9 +99,9 @@ func (j *job) measure(ctx context.Context, name string, built bool) (*outcome, e
 }
 
 // profile measures models on the first core into a cost file.
-func (j *job) profile(ctx context.Context, costs string, models ...string) (*measure.Report, error) {
+func (j *job) profile(ctx context.Context, costs string, probes bool, models ...string) (*measure.Report, error) {
 	o := measure.Options{
-		Models: models, Processor: "host", CPUs: j.cpus[:1], Optimization: runtime.All, Again: j.again,
+		Models: models, Processor: "host", CPUs: j.cpus[:1], Optimization: runtime.All, Again: j.again, Probes: probes,
 		Save: func(c *profiles.CostFile) error {
 			var b bytes.Buffer
 			if err := c.Encode(&b); err != nil {
@@ -225,7 +225,7 @@ func (j *job) transfer(ctx context.Context, reportOnly bool) error {
 			if err != nil {
 				return err
 			}
-			if _, err := j.profile(ctx, costs, model); err != nil {
+			if _, err := j.profile(ctx, costs, true, model); err != nil {
 				return err
 			}
 		}
@@ -237,7 +237,7 @@ func (j *job) transfer(ctx context.Context, reportOnly bool) error {
 			return err
 		}
 		own := filepath.Join(j.work, name+".own.costs.json")
-		rep, err := j.profile(ctx, own, model)
+		rep, err := j.profile(ctx, own, false, model)
 		if err != nil {
 			return err
 		}

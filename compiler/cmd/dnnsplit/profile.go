@@ -86,6 +86,7 @@ else runs.`,
 	fl.Var(&level, "optimization", "`LEVEL` of graph optimisation: disabled, basic, extended, all")
 	fl.Float64Var(&o.Confidence, "confidence", 0.01, "half width of the 95 % interval of a median at which a timing ends, as a share of it")
 	fl.BoolVar(&o.AllSignatures, "all-signatures", false, "measure every node by itself too, not only the groups that run as one, for models that group them in other ways")
+	fl.BoolVar(&o.Probes, "probes", false, "measure common operators at several sizes too, for models whose operators are in none of these")
 	fl.BoolVar(&o.Again, "again", false, "measure anew what the file has")
 	fl.StringVar(&o.Library, "ort-lib", "", "ONNX Runtime's shared library, or the `FILE` or folder that holds it")
 	f.model(fl)
