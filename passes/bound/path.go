@@ -1,4 +1,3 @@
-// Package bound computes lower bounds: values that no feasible plan can beat.
 package bound
 
 import (

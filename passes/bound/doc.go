@@ -1,0 +1,14 @@
+// Package bound computes lower bounds: values that no feasible plan can beat,
+// whatever its sub-models and replicas.
+//
+//   - Path: the longest path, with what it must pay to change processor.
+//   - Area: all work, shared by all processors.
+//   - Chain: the runs that a plan must walk through, each one blocking call.
+//   - Labels: all work with what cuts cost, and what cannot be if nothing takes
+//     longer than a supposed value.
+//
+// Reduce takes away what memory forbids first. Multipliers come from linear
+// programmes, subgradients and messages in floating point; what is reported is
+// computed from them anew, in whole numbers or rounded down, so that it holds
+// however good they are.
+package bound
