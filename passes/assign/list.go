@@ -51,7 +51,7 @@ type list struct {
 	proc   []ir.ProcID // by node
 	start  []ir.Time
 	end    []ir.Time
-	busy   [][]span    // by processor, in order of time
+	busy   []timeline  // by processor, in order of time
 	group  []ir.ProcID // by GroupID: where its first node was put
 }
 
@@ -61,7 +61,7 @@ func newList(p *ir.Problem) *list {
 	n, procs := p.Graph.NumNodes(), len(p.Platform.Processors)
 	l := &list{
 		p: p, procs: procs, routes: ir.NewRoutes(p.Platform), proc: make([]ir.ProcID, n), start: make([]ir.Time, n),
-		end: make([]ir.Time, n), busy: make([][]span, procs), group: make([]ir.ProcID, p.Graph.NumGroups()),
+		end: make([]ir.Time, n), busy: make([]timeline, procs), group: make([]ir.ProcID, p.Graph.NumGroups()),
 	}
 	for i := range l.group {
 		l.group[i] = ir.NoProc
@@ -197,7 +197,7 @@ func (l *list) earliest(n ir.NodeID) ir.ProcID {
 			continue
 		}
 		if ready := l.ready(n, ir.ProcID(q)); ready < ir.MaxTime {
-			if end := l.gap(q, ready, cost) + cost + more; end < best {
+			if end := l.busy[q].gap(ready, cost) + cost + more; end < best {
 				best, proc = end, ir.ProcID(q)
 			}
 		}
@@ -208,38 +208,12 @@ func (l *list) earliest(n ir.NodeID) ir.ProcID {
 // put schedules a node on a processor that supports it, into the earliest gap there.
 func (l *list) put(n ir.NodeID, q ir.ProcID) {
 	cost := l.p.Costs.Of(n, q)
-	from := l.gap(int(q), l.ready(n, q), cost)
+	from := l.busy[q].gap(l.ready(n, q), cost)
 	l.proc[n], l.start[n], l.end[n] = q, from, from+cost
 	if id := l.p.Graph.Group(n); id != ir.NoGroup {
 		l.group[id] = q
 	}
-	row := l.busy[q]
-	i := len(row)
-	if i > 0 && row[i-1].start >= from {
-		i, _ = slices.BinarySearchFunc(row, from, func(s span, t ir.Time) int { return cmp.Compare(s.start, t) })
-		for i < len(row) && row[i].start == from && row[i].end <= from {
-			i++
-		}
-	}
-	l.busy[q] = slices.Insert(row, i, span{from, from + cost})
-}
-
-// gap is the earliest start on a processor for a node that is ready then and takes cost.
-func (l *list) gap(q int, ready, cost ir.Time) ir.Time {
-	row := l.busy[q]
-	if len(row) == 0 || row[len(row)-1].end <= ready {
-		return ready
-	}
-	// Gaps before the first span that ends after ready are too early.
-	i, _ := slices.BinarySearchFunc(row, ready, func(s span, t ir.Time) int { return cmp.Compare(s.end, t) })
-	at := ready
-	for ; i < len(row); i++ {
-		if at+cost <= row[i].start {
-			return at
-		}
-		at = max(at, row[i].end)
-	}
-	return at
+	l.busy[q].add(span{from, from + cost})
 }
 
 // project puts the nodes, in order of start, into sub-models: the first of its processor that keeps the
