@@ -7,6 +7,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/dnnsplit/dnnsplit/backend/verify"
+	"github.com/dnnsplit/dnnsplit/compiler"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxpb"
 )
@@ -43,7 +45,10 @@ func (s *session) probes() error {
 	if err := os.WriteFile(path, body, 0o600); err != nil {
 		return err
 	}
-	m, err := s.open(path, false, 0, 0)
+	// What the user says of shapes and inputs is not about the probes.
+	own := *s
+	own.Compile, own.Inputs = compiler.Options{}, verify.Options{}
+	m, err := own.open(path, false, 0, 0)
 	if err != nil {
 		return err
 	}
