@@ -89,9 +89,9 @@ give {"shapes": {INPUT: [...]}, "values": {INPUT: ...}} for inputs that need the
 }
 
 func printVerification(u *ui, r *verify.Report) {
-	verdict := "EQUAL"
+	verdict := u.styled(green, "EQUAL")
 	if !r.Equal {
-		verdict = "DIFFERENT"
+		verdict = u.styled(red, "DIFFERENT")
 	}
 	u.printf("%s: %s against %s, %s on %s\n", verdict, printable(r.Bundle), printable(r.Model), count(r.Trials, "set of inputs", "sets of inputs"), r.Engine)
 	for _, p := range r.Problems {
