@@ -12,6 +12,7 @@ import (
 	"github.com/dnnsplit/dnnsplit/backend"
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
 	"github.com/dnnsplit/dnnsplit/backend/verify"
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/robust"
 )
 
@@ -128,6 +129,9 @@ func prepare(ctx context.Context, o Options) (*bench, error) {
 	m, err := backend.ReadManifest(o.Bundle)
 	if err != nil {
 		return nil, err
+	}
+	if len(m.Submodels) == 0 {
+		return nil, &diag.Error{File: o.Bundle, Msg: "the bundle has no sub-models to run"}
 	}
 	b := &bench{Options: o, ctx: ctx, m: m}
 	if b.model, err = backend.FindModel(o.Inputs.Model, o.Bundle, m); err != nil {

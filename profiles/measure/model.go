@@ -61,7 +61,12 @@ func (s *session) model(path string, from, span float64) error {
 	rep.MeasuredUs = m.file.SubmodelRuns[m.at[w.run.Key()]].MedianUs
 	cuts := m.cuts()
 	for i, cut := range cuts {
-		if err := m.measure(cut, nil, fmt.Sprintf("%d stretches", len(cut)), 0.5+0.5*float64(i)/float64(len(cuts)), 0.5/float64(len(cuts))); err != nil {
+		err := m.measure(cut, nil, fmt.Sprintf("%d stretches", len(cut)), 0.5+0.5*float64(i)/float64(len(cuts)), 0.5/float64(len(cuts)))
+		if errors.Is(err, errNotBuilt) {
+			m.note("%v; %d stretches are not measured", err, len(cut))
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -283,8 +288,10 @@ type timed struct {
 // have made, and times those that are not known.
 func (m *modelRun) pieces(parts [][]ir.NodeID, w *wholePiece, what string, done, share float64) error {
 	bundle, err := build(m.ctx, m.r.Analysis.Model, m.r.Lowered, parts)
-	if err != nil {
-		return err
+	if m.ctx.Err() != nil {
+		return m.ctx.Err()
+	} else if err != nil {
+		return fmt.Errorf("%w: %w", errNotBuilt, err)
 	}
 	values := map[string]runtime.Held{}
 	var closers []func()
@@ -375,6 +382,10 @@ func (p *piece) keep(values map[string]runtime.Held) error {
 	}
 	return nil
 }
+
+// errNotBuilt says that a cut cannot be emitted: a stretch of a large model can
+// have more weights than one file holds.
+var errNotBuilt = errors.New("pieces of the model cannot be emitted")
 
 // errNoValue says that a piece before did not run.
 var errNoValue = errors.New("a value is missing")

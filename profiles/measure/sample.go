@@ -17,9 +17,10 @@ import (
 const (
 	minRounds = 6
 	maxRounds = 40
-	roundTime = 3 * time.Millisecond // of a piece in a round
-	roundRuns = 40                   // most runs of a piece in a round
-	setTime   = 2 * time.Second      // after which pieces get no more than minRounds
+	roundTime = 3 * time.Millisecond  // of a piece in a round
+	roundRuns = 40                    // most runs of a piece in a round
+	slowTime  = 50 * time.Millisecond // a run that takes longer makes a round by itself
+	setTime   = 2 * time.Second       // after which pieces get no more than minRounds
 )
 
 // piece is a session that is timed on values that stay in the engine.
@@ -47,7 +48,7 @@ func (p *piece) round() (err error) {
 		out := make([]runtime.Held, p.outs)
 		var us []float64
 		var spent time.Duration
-		for run := 0; run < 3 || (spent < roundTime && run < roundRuns); run++ {
+		for run := 0; run < 2 || (spent < slowTime && run < 3) || (spent < roundTime && run < roundRuns); run++ {
 			start := time.Now()
 			if err = p.call.Run(p.in, out); err != nil {
 				return
