@@ -1,6 +1,7 @@
 package passes
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -32,8 +33,7 @@ func Groups(g *ir.Graph) []ir.Fusion {
 	r.each(r.norm, "Sqrt")
 	r.each(r.skipNorm, "LayerNormalization", "SimplifiedLayerNormalization", "RMSNormalization", "com.microsoft::SimplifiedLayerNormalization")
 	r.each(r.gate, "Erf", "Tanh", "Sigmoid", "HardSigmoid", "Clip")
-	// Of two convolutions that an Add joins the later one takes it.
-	r.eachDown(r.conv, "Conv", "ConvTranspose")
+	r.deepestFirst(r.conv, "Conv", "ConvTranspose")
 	r.each(r.matrix, "MatMul", "Gemm", "com.microsoft::FusedMatMul", "com.microsoft::MatMulNBits", "com.microsoft::GemmFloat8")
 	r.each(r.integer, "ConvInteger", "MatMulInteger")
 	r.each(r.normAct, "BatchNormalization", "InstanceNormalization")
@@ -81,12 +81,27 @@ func (r *grouper) each(f func(ir.NodeID), ops ...string) {
 	}
 }
 
-// eachDown is each from the last node to the first.
-func (r *grouper) eachDown(f func(ir.NodeID), ops ...string) {
-	for _, op := range ops {
-		for _, n := range slices.Backward(r.at[op]) {
-			f(n)
+// deepestFirst is each from the nodes with the longest path of nodes before them
+// to those with the shortest: of two convolutions that an Add joins the one that
+// ends the longer branch takes it, in whatever order the nodes stand.
+func (r *grouper) deepestFirst(f func(ir.NodeID), ops ...string) {
+	depth := make([]int32, r.g.NumNodes())
+	for i := range depth {
+		for _, v := range r.g.Inputs(ir.NodeID(i)) {
+			if p := r.g.Producer(v); p != ir.NoNode {
+				depth[i] = max(depth[i], depth[p]+1)
+			}
 		}
+	}
+	var nodes []ir.NodeID
+	for _, op := range ops {
+		nodes = append(nodes, r.at[op]...)
+	}
+	slices.SortFunc(nodes, func(a, b ir.NodeID) int {
+		return cmp.Or(cmp.Compare(depth[b], depth[a]), cmp.Compare(r.g.NodeName(a), r.g.NodeName(b)))
+	})
+	for _, n := range nodes {
+		f(n)
 	}
 }
 

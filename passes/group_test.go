@@ -101,7 +101,8 @@ func TestGroups(t *testing.T) {
 	}{
 		{"convolution", "c = Conv x *\nb = BatchNormalization c *\nr! = Relu b", []string{"Conv+BatchNormalization+Relu: c b r"}},
 		{"padded convolution", "p = Pad x *\nc! = Conv p *", []string{"Pad+Conv: p c"}},
-		{"the later of two convolutions takes the sum", "a = Conv x *\nb = Conv x *\ns = Add a b\nr! = Relu s", []string{"Conv+Add+Relu: b s r"}},
+		{"the longer of two branches takes the sum", "a = Conv x *\nb = Relu a\nc = Conv b *\nd = Conv x *\ns = Add c d\nr! = Relu s", []string{"Conv+Relu: a b", "Conv+Add+Relu: c s r"}},
+		{"of two equal branches the first by name takes the sum", "b = Conv x *\na = Conv x *\ns = Add a b\nr! = Relu s", []string{"Conv+Add+Relu: a s r"}},
 		{"a sum that repeats an operand is not attached", "a = Conv x *\ns = Add a bias~\nr! = Relu s", []string{}},
 		{"an output ends a group", "c! = Conv x *\nr! = Relu c", []string{}},
 		{"a second reader ends a group", "c = Conv x *\nr = Relu c\nt! = Tanh c\nu! = Add r r", []string{}},
