@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
@@ -32,6 +33,10 @@ type Choice struct {
 	// microseconds; 0 if there is none, and Why says what stands against it.
 	PlanUs float64 `json:"plan_us"`
 	Why    string  `json:"why,omitempty"`
+	// Binds are what stands against the processor: all that rules it out, or else
+	// what the best plan with the node there pays for, the most first. None of the
+	// chosen one, and none of one that is as good.
+	Binds []Bind `json:"binds,omitempty"`
 }
 
 // Explain places the model again with the node on each processor in turn and
@@ -56,36 +61,36 @@ func (r *Result) Explain(ctx context.Context, node string) (e *Explanation, err 
 	for p, proc := range problem.Platform.Processors {
 		id := ir.ProcID(p)
 		c := Choice{Processor: proc.Name, Chosen: id == chosen}
-		cost := problem.Costs.Of(at, id)
-		switch {
-		case cost == ir.Unsupported:
-			c.Why = "not supported there, or ruled out by --pin, --forbid or --reuse"
-		default:
+		c.Binds = r.barred(at, id)
+		if cost := problem.Costs.Of(at, id); cost != ir.Unsupported {
 			c.Supported = true
 			c.CostUs = cost.Us()
 			c.Source = r.Lowered.Sources[int(at)*len(problem.Platform.Processors)+p].String()
-			if c.Chosen {
-				c.PlanUs = r.Placement.Plan.Value().Us()
+		}
+		switch {
+		case len(c.Binds) > 0:
+		case c.Chosen:
+			c.PlanUs = r.Placement.Plan.Value().Us()
+		default:
+			there := pinned(problem, at, id)
+			placed, err := passes.Place(ctx, there, r.searchOptions())
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if err != nil {
+				c.Binds = r.infeasible(ctx, there, id, err)
 				break
 			}
-			pinned := *problem
-			pinned.Costs = problem.Costs.Clone()
-			for q := range problem.Platform.Processors {
-				if q != p {
-					pinned.Costs.Set(at, ir.ProcID(q), ir.Unsupported)
-				}
+			c.PlanUs = placed.Plan.Value().Us()
+			if placed.Plan.Value() > r.Placement.Plan.Value() {
+				c.Binds = append(r.memoryBinds(ctx, there, id, placed.Plan.Value()), r.slower(there, at, chosen, id, placed)...)
 			}
-			o := r.Options.passes()
-			o.Auto = false
-			placed, err := passes.Place(ctx, &pinned, o)
-			switch {
-			case ctx.Err() != nil:
-				return nil, ctx.Err()
-			case err != nil:
-				c.Why = err.Error()
-			default:
-				c.PlanUs = placed.Plan.Value().Us()
-			}
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if c.PlanUs == 0 {
+			c.Why = texts(c.Binds)
 		}
 		e.Choices = append(e.Choices, c)
 	}
@@ -105,4 +110,13 @@ func (r *Result) findNode(name string) (ir.NodeID, error) {
 		}
 	}
 	return ir.NoNode, &diag.Error{File: r.Options.Model, Msg: fmt.Sprintf("--explain: no node that runs is called %q; `dnnsplit inspect` lists the names", name)}
+}
+
+// texts joins what binds say.
+func texts(binds []Bind) string {
+	all := make([]string, len(binds))
+	for i, b := range binds {
+		all[i] = b.Text
+	}
+	return strings.Join(all, "; ")
 }

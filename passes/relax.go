@@ -151,20 +151,40 @@ func (j *job) relaxMemory() string {
 	return best
 }
 
-// lacks is how much more memory a plan needs than there is, in all and in words; "" if it fits.
-func (j *job) lacks(plan *ir.Plan) (extra int64, text string) {
-	need := ir.MeasureMemory(j.p, plan, ir.Connect(j.p.Graph, plan))
-	var where []string
-	for q, e := range j.p.Platform.Processors {
+// Shortage is memory that a plan needs and that is not there: of a processor, or of a device.
+type Shortage struct {
+	Processor ir.ProcID   // NoProc: of the device
+	Device    ir.DeviceID // whose processors together need too much, or that of Processor
+	Bytes     int64       // > 0
+}
+
+// Shortages are the limits on memory that a plan breaks: processors first, each in
+// order. The plan must be sound otherwise.
+func Shortages(p *ir.Problem, plan *ir.Plan) []Shortage {
+	need := ir.MeasureMemory(p, plan, ir.Connect(p.Graph, plan))
+	var list []Shortage
+	for q, e := range p.Platform.Processors {
 		if k := need.Processors[q] - e.MemoryBytes; k > 0 {
-			where = append(where, fmt.Sprintf("%d bytes for processor %q", k, e.Name))
-			extra += k
+			list = append(list, Shortage{ir.ProcID(q), e.Device, k})
 		}
 	}
-	for d, e := range j.p.Platform.Devices {
+	for d, e := range p.Platform.Devices {
 		if k := need.Devices[d] - e.MemoryBytes; k > 0 {
-			where = append(where, fmt.Sprintf("%d bytes for device %q", k, e.Name))
-			extra += k
+			list = append(list, Shortage{ir.NoProc, ir.DeviceID(d), k})
+		}
+	}
+	return list
+}
+
+// lacks is how much more memory a plan needs than there is, in all and in words; "" if it fits.
+func (j *job) lacks(plan *ir.Plan) (extra int64, text string) {
+	var where []string
+	for _, s := range Shortages(j.p, plan) {
+		extra += s.Bytes
+		if s.Processor != ir.NoProc {
+			where = append(where, fmt.Sprintf("%d bytes for processor %q", s.Bytes, j.p.Platform.Processors[s.Processor].Name))
+		} else {
+			where = append(where, fmt.Sprintf("%d bytes for device %q", s.Bytes, j.p.Platform.Devices[s.Device].Name))
 		}
 	}
 	if len(where) == 0 {

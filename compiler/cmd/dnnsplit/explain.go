@@ -19,7 +19,7 @@ func printExplanation(u *ui, e *compiler.Explanation, format string) error {
 	}
 	var rows [][]string
 	for _, c := range e.Choices {
-		row := []string{c.Processor, "-", "", "-", c.Why}
+		row := []string{c.Processor, "-", "", "-", "no plan"}
 		if c.Supported {
 			row[1], row[2] = fmt.Sprintf("%.1f", c.CostUs), c.Source
 		}
@@ -32,5 +32,18 @@ func printExplanation(u *ui, e *compiler.Explanation, format string) error {
 		rows = append(rows, row)
 	}
 	u.table([]string{"processor", "node us", "from", "best plan us", ""}, rows)
+	for _, c := range e.Choices {
+		if len(c.Binds) == 0 {
+			continue
+		}
+		head := "not on"
+		if c.PlanUs > 0 {
+			head = "slower on"
+		}
+		u.printf("\n%s %s:\n", head, printable(c.Processor))
+		for _, b := range c.Binds {
+			u.printf("  %s\n", printable(b.Text))
+		}
+	}
 	return nil
 }
