@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	goruntime "runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,7 +13,8 @@ import (
 // A batch runs the program several times, with up to window inferences under way.
 // Workers share nothing but atomics: a value is published by storing the time at
 // which it arrives, and a worker that has nothing to do looks again and again,
-// since its cores have no other work. With a window of one an inference starts
+// since its cores have no other work; if it takes long, a waiter lets others have
+// them now and then. With a window of one an inference starts
 // when the one before it has ended and its values are freed: what is measured is
 // the latency of single inferences. With a wider window each worker runs the
 // oldest inference whose next sub-model has its inputs: a pipeline.
@@ -193,7 +193,7 @@ func (b *batch) work(w int) error {
 		at[k].inference = -1
 	}
 	first := 0 // oldest inference that has steps of this worker to come
-	idle := 0
+	idle := waiter{b: b}
 	var in, out []runtime.Held
 	for first < b.count {
 		ran := false
@@ -215,27 +215,20 @@ func (b *batch) work(w int) error {
 			if err := b.runStep(j, s, st, in, out); err != nil {
 				return err
 			}
-			ran, idle = true, 0
+			ran, idle.turns = true, 0
 			break
 		}
 		for first < b.count && at[first%len(b.slots)] == (position{first, len(steps)}) {
 			first++
 		}
 		if ran {
-			continue
-		}
-		if idle++; idle%256 == 0 {
-			if b.failed.Load() {
-				return nil
-			}
-			if err := b.ctx.Err(); err != nil {
+			if err := b.ctx.Err(); err != nil || b.failed.Load() {
 				return err
 			}
-			if b.polite && idle > 2000 {
-				time.Sleep(20 * time.Microsecond)
-			} else if b.polite {
-				goruntime.Gosched()
-			}
+			continue
+		}
+		if !idle.wait() {
+			return b.ctx.Err()
 		}
 	}
 	return nil
@@ -318,8 +311,9 @@ func (b *batch) close(j int, s *slot) {
 	if n >= b.count {
 		return
 	}
+	idle := waiter{b: b}
 	for len(b.slots) == 1 && b.now() < b.ended[j] { // outputs are still on emulated links
-		if b.failed.Load() || b.ctx.Err() != nil {
+		if !idle.wait() {
 			return
 		}
 	}

@@ -199,6 +199,12 @@ func (b *builder) connect(eng runtime.Engine, feed map[string]*runtime.Value) er
 	maker := make([]*step, len(p.values))
 	for _, st := range p.steps {
 		for _, v := range st.out {
+			if maker[v] != nil {
+				return &diag.Error{
+					File: b.m.Submodels[st.index].File, Value: p.values[v].name,
+					Msg: fmt.Sprintf("sub-models %s and %s both make this value", b.m.Submodels[maker[v].index].ID, b.m.Submodels[st.index].ID),
+				}
+			}
 			maker[v] = st
 		}
 	}
@@ -232,8 +238,50 @@ func (b *builder) connect(eng runtime.Engine, feed map[string]*runtime.Value) er
 			}
 		}
 	}
+	if err := b.order(maker); err != nil {
+		return err
+	}
 	b.outputs(maker, need)
 	return b.routes(maker, needed)
+}
+
+// order makes sure that an inference comes to an end: each worker runs its
+// sub-models in the manifest's order, and none may wait for what comes after it.
+func (b *builder) order(maker []*step) error {
+	ended := make([]bool, len(b.p.steps))
+	next := make([]int, len(b.p.workers))
+	for progress := true; progress; {
+		progress = false
+		for w, steps := range b.p.workers {
+			for next[w] < len(steps) && b.waitsFor(steps[next[w]], maker, ended) < 0 {
+				ended[steps[next[w]].index] = true
+				next[w]++
+				progress = true
+			}
+		}
+	}
+	for w, steps := range b.p.workers {
+		if next[w] == len(steps) {
+			continue
+		}
+		st := steps[next[w]]
+		v := b.waitsFor(st, maker, ended)
+		return &diag.Error{
+			File: b.m.Submodels[st.index].File, Value: b.p.values[v].name,
+			Msg: fmt.Sprintf("in the manifest's order of sub-models %s waits for this value for ever: %s, which makes it, never gets its turn", b.m.Submodels[st.index].ID, b.m.Submodels[maker[v].index].ID),
+		}
+	}
+	return nil
+}
+
+// waitsFor is an input of a step that is still to be made, -1 if there is none.
+func (b *builder) waitsFor(st *step, maker []*step, ended []bool) int {
+	for _, v := range st.in {
+		if maker[v] != nil && !ended[maker[v].index] {
+			return v
+		}
+	}
+	return -1
 }
 
 // outputs keeps graph outputs to the end of an inference and has them arrive at the sink.
