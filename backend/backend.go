@@ -73,9 +73,9 @@ type Bundle struct {
 	Models []*onnxfile.Draft
 	Plan   []int
 
-	source string     // path of the model
-	data   []*store   // by sub-model; its ranges are the data file, if any
-	extra  []fileBody // in the order in which they were added
+	model *onnxfile.Model // that was split
+	data  []*store        // by sub-model; its ranges are the data file, if any
+	extra []fileBody      // in the order in which they were added
 }
 
 type fileBody struct {
@@ -119,7 +119,7 @@ func Build(ctx context.Context, m *onnxfile.Model, l *ir.Lowered, p *ir.Placemen
 	if err != nil {
 		return nil, err
 	}
-	b := &Bundle{source: m.Path, Plan: d.order}
+	b := &Bundle{model: m, Plan: d.order}
 	lib := newLibrary(m.Proto)
 	for i, s := range d.order {
 		e := &extraction{ctx: ctx, c: c, p: c.parts[s], lib: lib, use: c.usageOf(c.parts[s], lib)}

@@ -42,9 +42,11 @@ type WriteOptions struct {
 // bundle under its temporary name. On success sizes and digests of the files are
 // entered in b.Manifest.
 //
-// Files are written side by side, through buffers of a fixed size.
+// Files are written side by side, through buffers of a fixed size. The digest of the
+// model is computed beside them, unless it is known. A model that changes meanwhile
+// is an error.
 func (b *Bundle) Write(ctx context.Context, dir string, o WriteOptions) error {
-	w := &writing{o: o, what: "bundle", sources: []string{b.source}, ours: bundleFiles}
+	w := &writing{o: o, what: "bundle", sources: []string{b.model.Path}, ours: bundleFiles}
 	var m *Manifest
 	err := w.put(ctx, dir, func(ctx context.Context) (err error) {
 		m, err = w.fill(ctx, b)
@@ -306,10 +308,8 @@ type job struct {
 // fill writes everything into the temporary folder and returns the complete manifest.
 func (w *writing) fill(ctx context.Context, b *Bundle) (*Manifest, error) {
 	m := b.Manifest.clone()
-	tasks := append([]func(context.Context) error{func(ctx context.Context) (err error) {
-		m.Model.SHA256, err = HashFile(ctx, b.source)
-		return err
-	}}, w.tasks(w.jobs(m, b))...)
+	b.model.StartDigest()
+	tasks := w.tasks(w.jobs(m, b))
 	for i, f := range b.extra {
 		if f.link != "" {
 			tasks = append(tasks, func(ctx context.Context) (err error) {
@@ -319,6 +319,13 @@ func (w *writing) fill(ctx context.Context, b *Bundle) (*Manifest, error) {
 		}
 	}
 	if err := parallel(ctx, tasks); err != nil {
+		return nil, err
+	}
+	var err error
+	if m.Model.SHA256, err = b.model.Digest(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.model.Unchanged(); err != nil {
 		return nil, err
 	}
 	body, err := m.Encode()

@@ -125,7 +125,7 @@ func TestWrite(t *testing.T) {
 	if len(files) > 0 {
 		t.Errorf("there are other files: %v", files)
 	}
-	source, _ := os.ReadFile(b.source)
+	source, _ := os.ReadFile(b.model.Path)
 	if sum := sha256.Sum256(source); m.Model.SHA256 != hex.EncodeToString(sum[:]) {
 		t.Error("the model's digest is wrong")
 	}
@@ -220,7 +220,7 @@ func TestWriteReplaces(t *testing.T) {
 	refused(write(filepath.Join(file, "below"), WriteOptions{}), "file")
 	refused(write("", WriteOptions{}), "no name")
 	b := chainBundle(t)
-	refused(b.Write(context.Background(), filepath.Dir(b.source), WriteOptions{Force: true}), "model")
+	refused(b.Write(context.Background(), filepath.Dir(b.model.Path), WriteOptions{Force: true}), "model")
 	if left, _ := filepath.Glob(filepath.Join(root, ".*dnnsplit-*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
@@ -456,7 +456,7 @@ func TestAddFile(t *testing.T) {
 // The source may not become shorter, and its contents are checked, while it is read.
 func TestWriteShortSource(t *testing.T) {
 	b := chainBundle(t)
-	if err := os.Truncate(b.source, 20); err != nil {
+	if err := os.Truncate(b.model.Path, 20); err != nil {
 		t.Fatal(err)
 	}
 	root := t.TempDir()
@@ -468,4 +468,22 @@ func TestWriteShortSource(t *testing.T) {
 	if bytes.Contains([]byte(err.Error()), []byte("\n")) {
 		t.Errorf("the error has several lines: %v", err)
 	}
+}
+
+// A source that is written to between its digest and the end of the writing is not split.
+func TestWriteChangedSource(t *testing.T) {
+	b := chainBundle(t)
+	b.model.StartDigest()
+	if _, err := b.model.Digest(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(b.model.Path, time.Time{}, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	err := b.Write(t.Context(), filepath.Join(root, "out"), WriteOptions{})
+	if err == nil || !strings.Contains(err.Error(), "changed since the model was opened") {
+		t.Errorf("the error is %v", err)
+	}
+	sameTree(t, "after an error", tree(t, root), map[string]string{".": "folder"})
 }

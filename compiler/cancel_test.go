@@ -7,11 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/dnnsplit/dnnsplit/compiler"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 var cancelModel = flag.String("cancel-model", "chain=1000", "model of onnxtest whose compilation TestCancel cancels")
@@ -129,6 +131,58 @@ func TestCancel(t *testing.T) {
 		t.Logf("%-9s takes %v; cancelled it ended within %v, %v of processor time", stage, length.Round(time.Millisecond), slowest.Round(time.Millisecond), most.Round(time.Millisecond))
 		if limit := 2 * time.Second; most > limit {
 			t.Errorf("cancelled in stage %s, the compilation went on for %v of processor time", stage, most)
+		}
+	}
+}
+
+// digesting lists the goroutines that compute the digest of a model's file.
+func digesting() []string {
+	return slices.DeleteFunc(stacks(), func(s string) bool { return !strings.Contains(s, "onnxfile.(*file).hash") })
+}
+
+// TestDigestEnds compiles a model whose digest takes longer than the compilation.
+// It must not be under way any more when that has failed or its result is closed,
+// and not be begun where nothing will be written.
+func TestDigestEnds(t *testing.T) {
+	path := write(t, "chain=10")
+	body, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A field that no version of ONNX has: a gigabyte and a half of nothing on disk.
+	const length = 3 << 29
+	body = protowire.AppendVarint(protowire.AppendTag(body, 5000, protowire.BytesType), length)
+	if err := errors.Join(os.WriteFile(path, body, 0o666), os.Truncate(path, int64(len(body))+length)); err != nil {
+		t.Fatal(err)
+	}
+	o := compiler.Options{Model: path, Devices: "../profiles", SkipAuto: true}
+	fails := o
+	fails.Pins = []compiler.Rule{{Pattern: ".", Processor: "no.such"}}
+	for _, c := range []struct {
+		what  string
+		o     compiler.Options
+		fails bool
+		runs  int // goroutines after Compile
+	}{
+		{"after an error", fails, true, 0},
+		{"without writing", compiler.Options{Model: o.Model, Devices: o.Devices, SkipAuto: true, NoWrite: true}, false, 0},
+		{"before writing", o, false, 1},
+	} {
+		r, err := compiler.Compile(t.Context(), c.o)
+		if (err != nil) != c.fails {
+			t.Fatalf("%s: the error is %v", c.what, err)
+		}
+		if n := len(digesting()); n != c.runs {
+			t.Errorf("%s the digest is computed by %d goroutines, want %d", c.what, n, c.runs)
+		}
+		if err != nil {
+			continue
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+		if n := len(digesting()); n != 0 {
+			t.Errorf("%s, closed, the digest is computed by %d goroutines", c.what, n)
 		}
 	}
 }

@@ -37,13 +37,16 @@ type Result struct {
 	kept bool // the context ended during the search, and Options.KeepBest asks to go on
 }
 
-// Close releases the model's files.
+// Close releases the model's files and ends what still reads them.
 func (r *Result) Close() error { return r.Analysis.Model.Close() }
 
 // Compile reads the model and the fleet, places the model and describes the
-// bundle. It writes nothing: Result.Write does.
+// bundle. It writes nothing: Result.Write does. Beside all of that it reads the
+// model's file for the digest in the manifest, which Write waits for and Close ends;
+// Options.NoWrite spares that.
 func Compile(ctx context.Context, o Options) (r *Result, err error) {
 	defer catch(&err)
+	o.early = !o.NoWrite
 	c, err := lower(ctx, o)
 	if err != nil {
 		return nil, err
@@ -133,6 +136,9 @@ func load(ctx context.Context, o *Options) (*frontend.Analysis, error) {
 	m, err := onnxfile.Open(ctx, o.Model, onnxfile.Options{MaxDepth: o.MaxDepth, MaxNodes: o.MaxNodes, MaxBytes: o.MaxStructureBytes})
 	if err != nil {
 		return nil, err
+	}
+	if o.early {
+		m.StartDigest()
 	}
 	o.progress("shapes", -1, "")
 	fo := frontend.Options{Shape: o.bindings(m), MaxNodes: o.MaxNodes}

@@ -51,7 +51,13 @@ type Options struct {
 
 	Force bool // replace an output folder that is no bundle
 
+	// NoWrite says that Result.Write will not be called: Compile does not begin to read
+	// the weights, whose digest the manifest of a written bundle has.
+	NoWrite bool
+
 	Progress func(Progress) // called from one goroutine at a time; may be nil
+
+	early bool // load begins with the model's digest
 }
 
 // Auto as Options.Submodels lets every processor have as many sub-models as pay.

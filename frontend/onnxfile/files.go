@@ -22,6 +22,7 @@ type files struct {
 	clock  int64
 	roots  []*os.Root
 	closed bool
+	digest *digest // of the first file; nil: not begun
 }
 
 // file is one file of a model. It is a source.
@@ -33,9 +34,10 @@ type file struct {
 	again func() (*os.File, error)
 
 	// Under set.mu.
-	handle *os.File
-	users  int
-	used   int64
+	handle  *os.File
+	users   int
+	used    int64
+	changed bool // it was another when its handle was closed
 }
 
 // add registers a file that again opens. info is what it must be then.
@@ -60,11 +62,16 @@ func (s *files) root(dir string) (*os.Root, error) {
 
 func (s *files) close() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.closed {
+		s.mu.Unlock()
 		return nil
 	}
 	s.closed = true
+	d := s.digest
+	s.mu.Unlock()
+	d.end()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var errs []error
 	for _, f := range s.all {
 		if f.handle != nil && f.users == 0 {
@@ -121,6 +128,7 @@ func (f *file) acquire() (*os.File, error) {
 			if oldest == nil {
 				break // all are being read at this moment
 			}
+			oldest.changed = oldest.changed || oldest.altered()
 			_ = oldest.shut() // it was only read
 		}
 		h, err := f.fresh()

@@ -122,7 +122,8 @@ func (d *decoder) explain(err error) error {
 	return &diag.Error{File: d.m.Path, Err: err}
 }
 
-// Close closes the files. Chunks of the model cannot be read afterwards.
+// Close closes the files and ends what StartDigest began. Chunks of the model cannot
+// be read afterwards.
 func (m *Model) Close() error { return m.files.close() }
 
 // Tensor returns what is known of the contents of t, which must be part of

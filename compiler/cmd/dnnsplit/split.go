@@ -200,6 +200,7 @@ func split(cmd *cobra.Command, u *ui, o compiler.Options, f *splitFlags) error {
 		return usageError{cmd.CommandPath(), errors.New("--devices is missing: name the folder of device profiles")}
 	}
 	ctx := cmd.Context()
+	o.NoWrite = f.dryRun || f.explain != ""
 	r, err := f.calibration.compile(cmd, u, o)
 	if err != nil {
 		return err
