@@ -2,8 +2,10 @@ package verify
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -46,6 +48,7 @@ func (g *generator) prepare() error {
 	for _, p := range g.ports {
 		known[p.Name] = true
 	}
+	g.sortDims(&problems, known)
 	g.unknownNames(&problems, known)
 
 	b := &binder{bound: map[string]int64{}}
@@ -144,6 +147,56 @@ func (g *generator) unknownNames(problems *diag.List, known map[string]bool) {
 			})
 		}
 	}
+}
+
+// sortDims holds the extents that somebody gives against the model: a name is a
+// symbol of an input, or else an input of one dimension.
+func (g *generator) sortDims(problems *diag.List, known map[string]bool) {
+	if len(g.dims) == 0 {
+		return
+	}
+	symbols := map[string]bool{}
+	for _, p := range g.ports {
+		types := []ir.Type{p.Type}
+		if g.elemOf != nil {
+			if t, err := g.elemOf(p.Name); err == nil {
+				types = append(types, t)
+			}
+		}
+		for _, t := range types {
+			for _, d := range t.Shape {
+				if d.N < 0 && d.Sym != "" {
+					symbols[d.Sym] = true
+				}
+			}
+		}
+	}
+	dims, shapes := map[string]int64{}, maps.Clone(g.shapes)
+	if shapes == nil {
+		shapes = map[string][]int64{}
+	}
+	have := "there is none"
+	if len(symbols) > 0 {
+		var names []string
+		for _, name := range slices.Sorted(maps.Keys(symbols)) {
+			names = append(names, strconv.Quote(name))
+		}
+		have = "only " + strings.Join(names, ", ")
+	}
+	for _, name := range slices.Sorted(maps.Keys(g.dims)) {
+		switch {
+		case symbols[name]:
+			dims[name] = g.dims[name]
+		case known[name]:
+			shapes[name] = []int64{g.dims[name]}
+		default:
+			*problems = append(*problems, &diag.Error{
+				File: g.model, Value: name,
+				Msg: "no input of the model has a symbolic extent of this name for --shape, " + have,
+			})
+		}
+	}
+	g.dims, g.shapes = dims, shapes
 }
 
 // wide says whether a trial draws floats from [-1,1) too and not from [0,1) only.

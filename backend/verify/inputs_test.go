@@ -52,6 +52,29 @@ func TestShapesBindSymbols(t *testing.T) {
 	}
 }
 
+// TestDims gives extents by symbol, an extent to an input of one dimension, and
+// one to a name that the model does not have.
+func TestDims(t *testing.T) {
+	ports := []runtime.Port{
+		{Name: "a", Type: ir.TensorOf(ir.Float32, ir.Symbol("n"), ir.Fixed(3))},
+		{Name: "b", Type: ir.TensorOf(ir.Float32, ir.Symbol("m"))},
+	}
+	g := &generator{model: "m.onnx", hints: &Hints{}, ports: ports, dims: map[string]int64{"n": 5, "b": 8}}
+	if err := g.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range [][]int64{{5, 3}, {8}} {
+		if !slices.Equal(g.plan[i].shape, want) {
+			t.Errorf("input %d has shape %v, want %v", i, g.plan[i].shape, want)
+		}
+	}
+	g = &generator{model: "m.onnx", hints: &Hints{}, ports: ports, dims: map[string]int64{"batch": 5}}
+	err := g.prepare()
+	if want := `m.onnx: value "batch": no input of the model has a symbolic extent of this name for --shape, only "m", "n"`; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
 // Inputs depend on the seed and the trial, not on what else there is, and every
 // element type can be made.
 func TestGenerate(t *testing.T) {
