@@ -3,6 +3,8 @@ package passes
 import (
 	"context"
 	"fmt"
+	"sync"
+	"sync/atomic"
 
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
@@ -111,14 +113,41 @@ func singles(j *job) error {
 	for n := range all {
 		all[n] = ir.NodeID(n)
 	}
-	for q, e := range j.p.Platform.Processors {
+	var tasks []func() *ir.Plan
+	for q := range j.p.Platform.Processors {
 		plan := &ir.Plan{Submodels: []ir.Submodel{{Processor: ir.ProcID(q), Nodes: all}}}
 		if len(all) == 0 {
 			plan.Submodels = nil
 		}
-		j.single = append(j.single, j.baseline(e.Name, assign.Rated(j.p, plan, j.o.Objective)))
+		tasks = append(tasks, func() *ir.Plan { return assign.Rated(j.p, plan, j.o.Objective) })
+	}
+	for q, plan := range j.together(tasks...) {
+		j.single = append(j.single, j.baseline(j.p.Platform.Processors[q].Name, plan))
 	}
 	return nil
+}
+
+// together runs tasks that do not touch the job, on as many goroutines as it may
+// use, and returns what they make in their order.
+func (j *job) together(tasks ...func() *ir.Plan) []*ir.Plan {
+	plans := make([]*ir.Plan, len(tasks))
+	if j.o.workers() == 1 {
+		for i, task := range tasks {
+			plans[i] = task()
+		}
+		return plans
+	}
+	var wg sync.WaitGroup
+	var next atomic.Int32
+	for range min(j.o.workers(), len(tasks)) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(tasks); i = int(next.Add(1)) - 1 {
+				plans[i] = tasks[i]()
+			}
+		})
+	}
+	wg.Wait()
+	return plans
 }
 
 // baseline records a reference result and offers its plan.
@@ -133,11 +162,17 @@ func (j *job) baseline(name string, plan *ir.Plan) ir.Baseline {
 
 // baselines computes what list scheduling and minimum cuts for two processors give.
 func baselines(j *job) error {
-	j.baselines = append(j.baselines,
-		j.baseline("heft", assign.Rated(j.p, assign.HEFT(j.p), j.o.Objective)),
-		j.baseline("greedy", assign.Rated(j.p, assign.Greedy(j.p), j.o.Objective)))
+	names := []string{"heft", "greedy"}
+	tasks := []func() *ir.Plan{
+		func() *ir.Plan { return assign.Rated(j.p, assign.HEFT(j.p), j.o.Objective) },
+		func() *ir.Plan { return assign.Rated(j.p, assign.Greedy(j.p), j.o.Objective) },
+	}
 	if len(j.p.Platform.Processors) > 1 && j.p.Graph.NumNodes() <= assign.MinCutNodes {
-		j.baselines = append(j.baselines, j.baseline("min-cut", assign.MinCut(j.p, j.o.Objective)))
+		names = append(names, "min-cut")
+		tasks = append(tasks, func() *ir.Plan { return assign.MinCut(j.p, j.o.Objective) })
+	}
+	for i, plan := range j.together(tasks...) {
+		j.baselines = append(j.baselines, j.baseline(names[i], plan))
 	}
 	return nil
 }

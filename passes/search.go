@@ -123,6 +123,8 @@ const (
 	coarsestUnits = 240
 	levelRatio    = 5
 	finestUnits   = 8000
+	largeNodes    = 900
+	hugeNodes     = 50_000
 )
 
 // effort is how much a search does at one level. Temperatures are shares of the value of the start.
@@ -147,6 +149,12 @@ func effortFor(x *partition.Units, refine bool) effort {
 	}
 	const usualArcs = 8
 	e.steps = max(500, e.steps*usualArcs/max(usualArcs, x.Arcs()))
+	if nodes >= largeNodes {
+		e.steps = e.steps * 3 / 5 // a start gains less from a move, and what stands around the search takes longer
+	}
+	if nodes >= hugeNodes {
+		e.steps /= 2
+	}
 	if x.M.Limited() && nodes > 1000 {
 		e.steps = max(200, e.steps*1000/nodes)
 	}

@@ -11,6 +11,7 @@ import (
 type Routes struct {
 	pf    *Platform
 	out   [][]LinkID // by DeviceID: links that start there, ascending
+	one   []LinkID   // every link: the routes of one are slices of it
 	known map[routeKey][]LinkID
 }
 
@@ -24,6 +25,7 @@ func NewRoutes(pf *Platform) *Routes {
 	r := &Routes{pf: pf, out: make([][]LinkID, len(pf.Devices)), known: map[routeKey][]LinkID{}}
 	for i, l := range pf.Links {
 		r.out[l.From] = append(r.out[l.From], LinkID(i))
+		r.one = append(r.one, LinkID(i))
 	}
 	return r
 }
@@ -69,14 +71,14 @@ func (r *Routes) Find(from, to DeviceID, size int64) []LinkID {
 	if from == to {
 		return []LinkID{}
 	}
+	if found := r.direct(from, to, size); found != nil {
+		return found // sooner found again than looked up
+	}
 	key := routeKey{from, to, size}
 	if found, ok := r.known[key]; ok {
 		return found
 	}
-	found := r.direct(from, to, size)
-	if found == nil {
-		found = r.search(from, to, size)
-	}
+	found := r.search(from, to, size)
 	if len(r.known) >= 1<<20 { // a bound on memory; sizes repeat in real graphs
 		clear(r.known)
 	}
@@ -98,7 +100,7 @@ func (r *Routes) direct(from, to DeviceID, size int64) []LinkID {
 	if best < 0 || other < least {
 		return nil
 	}
-	return []LinkID{best}
+	return r.one[best : best+1 : best+1]
 }
 
 func (r *Routes) search(from, to DeviceID, size int64) (found []LinkID) {
