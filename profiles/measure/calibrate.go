@@ -37,6 +37,12 @@ const (
 	startValueUs = 0.2
 	startByteUs  = 5e-5 // 20 GB/s
 
+	// The least that an operation takes inside a model, as a share of its time
+	// alone. Copies at the edges explain all that an operation on memory alone
+	// takes, and where no longer run holds it nothing else speaks for it: without
+	// this such operations cost nothing, and neither does what is fitted to them.
+	leastAlone = 0.2
+
 	// How far whole models can be from the sum of their pieces.
 	leastScale, mostScale = 0.5, 2
 
@@ -73,6 +79,7 @@ type row struct {
 type system struct {
 	rows    []row
 	x       []float64
+	least   []float64      // lower bounds of x
 	columns map[string]int // by signature
 	launch  bool           // what a launch takes is known
 	names   []string       // signatures, by column less firstSignature
@@ -198,6 +205,7 @@ func (s *system) start(c *profiles.CostFile) {
 			}
 		}
 	}
+	s.least = make([]float64, len(s.x))
 	// What was known before counts more than a share, and alone more than that.
 	for i := range c.Entries {
 		if k, ok := s.columns[c.Entries[i].Signature]; ok && c.Entries[i].MedianUs > 0 {
@@ -214,6 +222,7 @@ func (s *system) start(c *profiles.CostFile) {
 			edges += t.count * s.x[t.column]
 		}
 		s.x[last.column] = max(r.us-edges, 0.05*r.us)
+		s.least[last.column] = max(s.least[last.column], leastAlone*(r.us-s.x[launchColumn]))
 	}
 }
 
@@ -246,7 +255,7 @@ func (s *system) solve() {
 		}
 		for k := range s.x {
 			if sum[k] > 0 && (k != launchColumn || !s.launch) {
-				s.x[k] *= gain[k] / sum[k]
+				s.x[k] = max(s.x[k]*gain[k]/sum[k], s.least[k])
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -368,5 +369,30 @@ func TestProbes(t *testing.T) {
 	}
 	if len(r.Models) != 1 {
 		t.Errorf("the report has %d models", len(r.Models))
+	}
+}
+
+// Copies at the edges can explain all that operations on memory alone take; the
+// operations cost something all the same.
+func TestCalibrateKeepsMemoryBound(t *testing.T) {
+	c := &profiles.CostFile{}
+	conv, launch := "Conv", 0.5
+	c.Parameters.LaunchUs = &launch
+	c.Entries = append(c.Entries, profiles.CostEntry{Signature: conv, MedianUs: 500})
+	for i := range int64(6) {
+		bytes := (i + 1) * 100_000
+		name := fmt.Sprintf("Relu %d", i)
+		c.Entries = append(c.Entries, profiles.CostEntry{Signature: name, MedianUs: 10 * float64(i+1)})
+		c.SubmodelRuns = append(
+			c.SubmodelRuns,
+			profiles.SubmodelRun{Units: []profiles.UnitCount{{Signature: name, Count: 1}}, Inputs: 1, InputBytes: bytes, Outputs: 1, OutputBytes: bytes, MedianUs: 10 * float64(i+1)},
+			profiles.SubmodelRun{Units: []profiles.UnitCount{{Signature: conv, Count: i + 1}}, Inputs: 1, InputBytes: bytes, Outputs: 1, OutputBytes: bytes, MedianUs: 510 * float64(i+1)},
+		)
+	}
+	Calibrate(c)
+	for i, e := range c.Entries[1:] {
+		if least := 1.9 * float64(i+1); e.MedianUs < least || e.MedianUs > 10*float64(i+1) {
+			t.Errorf("%s costs %v us, want from %v to %v", e.Signature, e.MedianUs, least, 10*(i+1))
+		}
 	}
 }
