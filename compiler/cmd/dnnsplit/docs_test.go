@@ -14,7 +14,8 @@ import (
 
 // TestDocs runs every command of the documentation. A page is one session: its
 // fenced blocks with a file name behind the language are files, those in sh are
-// run, in order, in a folder that has testdata/ and profiles/ of the repository.
+// run, in order, in a folder that has testdata/ and profiles/ of the repository. A
+// block of text right behind one in sh is what its last command prints, to the letter.
 // Commands of make are wanted in the Makefile of the repository unless the page has
 // one of its own; go install is not run.
 func TestDocs(t *testing.T) {
@@ -70,14 +71,30 @@ var fence = regexp.MustCompile("(?ms)^```([a-z]*)(?: ([^\n]+))?\n(.*?)^```$")
 func pageScript(text, makefile string) (string, error) {
 	var shell, files strings.Builder
 	ownMakefile := false
-	for _, m := range fence.FindAllStringSubmatch(text, -1) {
-		language, file, body := m[1], m[2], m[3]
+	shown, end := 0, -1 // blocks of output; where the last block in sh ends
+	for _, at := range fence.FindAllStringSubmatchIndex(text, -1) {
+		part := func(i int) string {
+			if at[2*i] < 0 {
+				return ""
+			}
+			return text[at[2*i]:at[2*i+1]]
+		}
+		language, file, body := part(1), part(2), part(3)
 		switch {
+		case file == "" && language == "text" && end >= 0 && strings.TrimSpace(text[end:at[0]]) == "":
+			shown++
+			commands := strings.TrimSuffix(shell.String(), "\n")
+			shell.Reset()
+			fmt.Fprintf(&shell, "%s > shown-%d.txt 2>&1\ndiff -u printed-%d.txt shown-%d.txt\n", commands, shown, shown, shown)
+			fmt.Fprintf(&files, "-- printed-%d.txt --\n%s", shown, body)
 		case file != "":
 			fmt.Fprintf(&files, "-- %s --\n%s", file, body)
 			ownMakefile = ownMakefile || file == "Makefile"
 		case language == "sh":
 			shell.WriteString(body)
+		}
+		if end = -1; file == "" && language == "sh" {
+			end = at[1]
 		}
 	}
 	if shell.Len() == 0 {
