@@ -46,8 +46,7 @@ func (r *Result) Close() error { return r.Analysis.Model.Close() }
 // Options.NoWrite spares that.
 func Compile(ctx context.Context, o Options) (r *Result, err error) {
 	defer catch(&err)
-	o.early = !o.NoWrite
-	c, err := lower(ctx, o)
+	c, err := lower(ctx, o, !o.NoWrite)
 	if err != nil {
 		return nil, err
 	}
@@ -78,8 +77,9 @@ func (r *Result) Write(ctx context.Context) (err error) {
 	})
 }
 
-// lower loads and lowers: everything before placement.
-func lower(ctx context.Context, o Options) (r *Result, err error) {
+// lower loads and lowers: everything before placement. digest says whether the
+// model's digest will be wanted.
+func lower(ctx context.Context, o Options, digest bool) (r *Result, err error) {
 	if o.Output == "" {
 		o.Output = strings.TrimSuffix(o.Model, ".onnx") + ".split"
 	}
@@ -88,12 +88,12 @@ func lower(ctx context.Context, o Options) (r *Result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return lowerFor(ctx, o, fleet)
+	return lowerFor(ctx, o, fleet, digest)
 }
 
 // lowerFor is lower for a fleet that is loaded.
-func lowerFor(ctx context.Context, o Options, fleet *profiles.Fleet) (r *Result, err error) {
-	a, err := load(ctx, &o)
+func lowerFor(ctx context.Context, o Options, fleet *profiles.Fleet, digest bool) (r *Result, err error) {
+	a, err := load(ctx, &o, digest)
 	if err != nil {
 		return nil, err
 	}
@@ -131,13 +131,13 @@ func lowerOn(ctx context.Context, o Options, a *frontend.Analysis, fleet *profil
 }
 
 // load opens the model and analyses it.
-func load(ctx context.Context, o *Options) (*frontend.Analysis, error) {
+func load(ctx context.Context, o *Options, digest bool) (*frontend.Analysis, error) {
 	o.progress("read", -1, "")
 	m, err := onnxfile.Open(ctx, o.Model, onnxfile.Options{MaxDepth: o.MaxDepth, MaxNodes: o.MaxNodes, MaxBytes: o.MaxStructureBytes})
 	if err != nil {
 		return nil, err
 	}
-	if o.early {
+	if digest {
 		m.StartDigest()
 	}
 	o.progress("shapes", -1, "")

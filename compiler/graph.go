@@ -72,14 +72,14 @@ func Inspect(ctx context.Context, o Options) (in *Inspection, err error) {
 	defer catch(&err)
 	in = &Inspection{}
 	if o.Devices != "" {
-		r, err := lower(ctx, o)
+		r, err := lower(ctx, o, false)
 		if err != nil {
 			return nil, err
 		}
 		defer r.Close()
 		in.Analysis, in.Fleet, in.Lowered, in.Notes = r.Analysis, r.Fleet, r.Lowered, r.Notes
 	} else {
-		a, err := load(ctx, &o)
+		a, err := load(ctx, &o, false)
 		if err != nil {
 			return nil, err
 		}
@@ -98,7 +98,7 @@ func Inspect(ctx context.Context, o Options) (in *Inspection, err error) {
 // result has neither placement nor bundle; close it.
 func Lower(ctx context.Context, o Options, fleet *profiles.Fleet) (r *Result, err error) {
 	defer catch(&err)
-	return lowerFor(ctx, o, fleet)
+	return lowerFor(ctx, o, fleet, false)
 }
 
 // fileError says what is wrong with a file, without the name of the system call.

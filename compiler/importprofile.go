@@ -64,7 +64,7 @@ func ImportProfiles(ctx context.Context, o Options, p ImportOptions) (r *importe
 
 // units is the analysed model with the units that are priced as a whole.
 func units(ctx context.Context, o Options) (*frontend.Analysis, *ir.Lowered, error) {
-	a, err := load(ctx, &o)
+	a, err := load(ctx, &o, false)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -56,8 +56,6 @@ type Options struct {
 	NoWrite bool
 
 	Progress func(Progress) // called from one goroutine at a time; may be nil
-
-	early bool // load begins with the model's digest
 }
 
 // Auto as Options.Submodels lets every processor have as many sub-models as pay.

@@ -76,7 +76,7 @@ func RunSweep(ctx context.Context, o SweepOptions) (s *Sweep, err error) {
 	if err := w.prepare(fleet); err != nil {
 		return nil, err
 	}
-	a, err := load(ctx, &o.Options)
+	a, err := load(ctx, &o.Options, false)
 	if err != nil {
 		return nil, err
 	}
