@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dnnsplit/dnnsplit/backend"
+	"github.com/dnnsplit/dnnsplit/backend/export"
 	"github.com/dnnsplit/dnnsplit/compiler"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/spf13/cobra"
@@ -71,6 +72,7 @@ between them. "Do not split" is a possible answer.`,
 	fl.StringVar(&f.savePlacement, "save-placement", "", "write the placement found, node by node, to `FILE` for --placement")
 	fl.StringVar(&o.Source, "source", "", "`DEVICE` where inputs appear (default: as fleet.yaml says)")
 	fl.StringVar(&o.Sink, "sink", "", "`DEVICE` where outputs must arrive (default: as fleet.yaml says)")
+	fl.StringVar(&f.dot, "dot", "", "write drawings for Graphviz to `DIR` as well: all nodes by processor, and sub-models with what travels")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "report only, write nothing")
 	fl.StringVar(&f.explain, "explain", "", "say why `NODE` is where it is; writes nothing")
 	f.calibration.add(fl)
@@ -137,6 +139,7 @@ type splitFlags struct {
 	dryRun    bool
 	explain   string
 	depfile   string
+	dot       string
 
 	placement, savePlacement string
 
@@ -199,6 +202,9 @@ func split(cmd *cobra.Command, u *ui, o compiler.Options, f *splitFlags) error {
 	if o.Devices == "" {
 		return usageError{cmd.CommandPath(), errors.New("--devices is missing: name the folder of device profiles")}
 	}
+	if f.dot != "" && (f.dryRun || f.explain != "") {
+		return usageError{cmd.CommandPath(), errors.New("--dot draws a bundle that is written: leave --dry-run and --explain out")}
+	}
 	ctx := cmd.Context()
 	o.NoWrite = f.dryRun || f.explain != ""
 	r, err := f.calibration.compile(cmd, u, o)
@@ -224,6 +230,11 @@ func split(cmd *cobra.Command, u *ui, o compiler.Options, f *splitFlags) error {
 	if f.savePlacement != "" {
 		text := compiler.PlacementOf(r.Bundle.Manifest).Encode("where the nodes of " + r.Bundle.Manifest.Model.File + " are, for dnnsplit --placement")
 		if err := writeWhole(f.savePlacement, func(w *bufio.Writer) error { _, err := w.Write(text); return err }); err != nil {
+			return err
+		}
+	}
+	if f.dot != "" {
+		if _, err := export.Run(ctx, export.Options{Bundle: r.Options.Output, To: "dot", Output: f.dot, Limits: f.limits.options()}); err != nil {
 			return err
 		}
 	}
