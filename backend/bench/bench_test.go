@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dnnsplit/dnnsplit/backend"
+	"github.com/dnnsplit/dnnsplit/backend/report"
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
 	"github.com/dnnsplit/dnnsplit/compiler"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxtest"
@@ -137,7 +138,7 @@ func checkTrace(t *testing.T, m *Measurement) map[string]int {
 		t.Fatal(err)
 	}
 	var trace struct {
-		TraceEvents []traceEvent `json:"traceEvents"`
+		TraceEvents []report.TraceEvent `json:"traceEvents"`
 	}
 	if err := json.Unmarshal(text, &trace); err != nil {
 		t.Fatal(err)

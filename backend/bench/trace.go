@@ -1,34 +1,18 @@
 package bench
 
 import (
-	"bytes"
-	"encoding/json"
 	"slices"
 
 	"github.com/dnnsplit/dnnsplit/backend"
+	"github.com/dnnsplit/dnnsplit/backend/report"
 )
-
-// traceEvent is an entry of the Trace Event Format (N. Duca, D. Sinclair, "Trace
-// Event Format", 2016), as in the predicted trace of a bundle.
-type traceEvent struct {
-	Name  string   `json:"name"`
-	Cat   string   `json:"cat,omitempty"`
-	Phase string   `json:"ph"`
-	Ts    float64  `json:"ts"`
-	Dur   *float64 `json:"dur,omitempty"`
-	Pid   int      `json:"pid"`
-	Tid   int      `json:"tid"`
-	ID    int      `json:"id,omitempty"`
-	Bind  string   `json:"bp,omitempty"`
-	Args  any      `json:"args,omitempty"`
-}
 
 // tracer lays out two groups of processes, the measured one before the predicted
 // one: in each a process for every device with a thread for every processor, and
 // a process with a thread for every link that carries something.
 type tracer struct {
 	m      *backend.Manifest
-	events []traceEvent
+	events []report.TraceEvent
 	flows  int
 }
 
@@ -87,11 +71,11 @@ func (m *Measurement) median() int {
 	return order[len(order)/2]
 }
 
-func (t *tracer) add(e traceEvent) { t.events = append(t.events, e) }
+func (t *tracer) add(e report.TraceEvent) { t.events = append(t.events, e) }
 
 func (t *tracer) slice(name, cat string, pid, tid int, at backend.Span, args any) {
 	d := at.EndUs - at.StartUs
-	t.add(traceEvent{Name: name, Cat: cat, Phase: "X", Ts: at.StartUs, Dur: &d, Pid: pid, Tid: tid, Args: args})
+	t.add(report.TraceEvent{Name: name, Cat: cat, Phase: "X", Ts: at.StartUs, Dur: &d, Pid: pid, Tid: tid, Args: args})
 }
 
 type traceName struct {
@@ -103,13 +87,13 @@ type traceOrder struct {
 }
 
 func (t *tracer) process(pid int, name string) {
-	t.add(traceEvent{Name: "process_name", Phase: "M", Pid: pid, Args: traceName{name}})
-	t.add(traceEvent{Name: "process_sort_index", Phase: "M", Pid: pid, Args: traceOrder{pid}})
+	t.add(report.TraceEvent{Name: "process_name", Phase: "M", Pid: pid, Args: traceName{name}})
+	t.add(report.TraceEvent{Name: "process_sort_index", Phase: "M", Pid: pid, Args: traceOrder{pid}})
 }
 
 func (t *tracer) thread(pid, tid int, name string) {
-	t.add(traceEvent{Name: "thread_name", Phase: "M", Pid: pid, Tid: tid, Args: traceName{name}})
-	t.add(traceEvent{Name: "thread_sort_index", Phase: "M", Pid: pid, Tid: tid, Args: traceOrder{tid}})
+	t.add(report.TraceEvent{Name: "thread_name", Phase: "M", Pid: pid, Tid: tid, Args: traceName{name}})
+	t.add(report.TraceEvent{Name: "thread_sort_index", Phase: "M", Pid: pid, Tid: tid, Args: traceOrder{tid}})
 }
 
 // where is the process and thread of a processor, numbered from 1.
@@ -143,7 +127,7 @@ func (t *tracer) side(s side, runs map[string]backend.Span) {
 			t.thread(s.base+i, k+1, p.Name)
 		}
 	}
-	at := map[string]traceEvent{}
+	at := map[string]report.TraceEvent{}
 	for _, sub := range t.m.Submodels {
 		span, ok := runs[sub.ID]
 		if !ok {
@@ -161,8 +145,8 @@ func (t *tracer) side(s side, runs map[string]backend.Span) {
 		for _, id := range e.To {
 			to := at[id]
 			t.flows++
-			t.add(traceEvent{Name: e.Tensor, Cat: "flow", Phase: "s", Ts: from.Ts + *from.Dur, Pid: from.Pid, Tid: from.Tid, ID: t.flows})
-			t.add(traceEvent{Name: e.Tensor, Cat: "flow", Phase: "f", Ts: to.Ts, Pid: to.Pid, Tid: to.Tid, ID: t.flows, Bind: "e"})
+			t.add(report.TraceEvent{Name: e.Tensor, Cat: "flow", Phase: "s", Ts: from.Ts + *from.Dur, Pid: from.Pid, Tid: from.Tid, ID: t.flows})
+			t.add(report.TraceEvent{Name: e.Tensor, Cat: "flow", Phase: "f", Ts: to.Ts, Pid: to.Pid, Tid: to.Tid, ID: t.flows, Bind: "e"})
 		}
 	}
 }
@@ -235,24 +219,7 @@ type traceInfo struct {
 	PredictedUs float64 `json:"predicted_us"`
 }
 
-// finish writes one event a line.
+// finish writes what was laid out.
 func (t *tracer) finish(r *Report) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	b.WriteString(`{"displayTimeUnit":"ms","otherData":`)
-	if err := enc.Encode(traceInfo{t.m.Model.File, "measured and predicted", r.Latency.MedianUs, t.m.Prediction.LatencyUs}); err != nil {
-		return nil, err
-	}
-	b.WriteString(`,"traceEvents":[` + "\n")
-	for i, e := range t.events {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		if err := enc.Encode(e); err != nil {
-			return nil, err
-		}
-	}
-	b.WriteString("]}\n")
-	return b.Bytes(), nil
+	return report.EncodeTrace(traceInfo{t.m.Model.File, "measured and predicted", r.Latency.MedianUs, t.m.Prediction.LatencyUs}, t.events)
 }

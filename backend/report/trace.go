@@ -1,8 +1,6 @@
 package report
 
 import (
-	"bytes"
-	"encoding/json"
 	"slices"
 
 	"github.com/dnnsplit/dnnsplit/backend"
@@ -31,27 +29,13 @@ func Trace(l *ir.Lowered, p *ir.Placement) ([]byte, error) {
 	return t.finish()
 }
 
-// event is one entry; fields stand in the order in which they are written.
-type event struct {
-	Name  string   `json:"name"`
-	Cat   string   `json:"cat,omitempty"`
-	Phase string   `json:"ph"`
-	Ts    float64  `json:"ts"`
-	Dur   *float64 `json:"dur,omitempty"`
-	Pid   int      `json:"pid"`
-	Tid   int      `json:"tid"`
-	ID    int      `json:"id,omitempty"`
-	Bind  string   `json:"bp,omitempty"`
-	Args  any      `json:"args,omitempty"`
-}
-
 type trace struct {
 	l      *ir.Lowered
 	p      *ir.Placement
 	ids    []string
 	inputs [][]ir.ValueID // by sub-model: what it needs from outside, ascending
 	maker  []int          // by ValueID: the sub-model that makes it for others, -1 for a graph input
-	events []event
+	events []TraceEvent
 	flows  int
 }
 
@@ -100,12 +84,12 @@ func dataflow(g *ir.Graph, plan *ir.Plan) (inputs [][]ir.ValueID, maker []int) {
 	return inputs, maker
 }
 
-func (t *trace) add(e event) { t.events = append(t.events, e) }
+func (t *trace) add(e TraceEvent) { t.events = append(t.events, e) }
 
 // slice adds a stretch of time on a thread.
 func (t *trace) slice(name, cat string, pid, tid int, from, to ir.Time, args any) {
 	d := (to - from).Us()
-	t.add(event{Name: name, Cat: cat, Phase: "X", Ts: from.Us(), Dur: &d, Pid: pid, Tid: tid, Args: args})
+	t.add(TraceEvent{Name: name, Cat: cat, Phase: "X", Ts: from.Us(), Dur: &d, Pid: pid, Tid: tid, Args: args})
 }
 
 func pidOf(d ir.DeviceID) int    { return int(d) + 1 }
@@ -137,12 +121,12 @@ func (t *trace) threads() {
 		busy[pf.Processors[t.proc(i)].Device] = true
 	}
 	process := func(pid int, name string) {
-		t.add(event{Name: "process_name", Phase: "M", Pid: pid, Args: nameArgs{name}})
-		t.add(event{Name: "process_sort_index", Phase: "M", Pid: pid, Args: sortArgs{pid}})
+		t.add(TraceEvent{Name: "process_name", Phase: "M", Pid: pid, Args: nameArgs{name}})
+		t.add(TraceEvent{Name: "process_sort_index", Phase: "M", Pid: pid, Args: sortArgs{pid}})
 	}
 	thread := func(pid, tid int, name string) {
-		t.add(event{Name: "thread_name", Phase: "M", Pid: pid, Tid: tid, Args: nameArgs{name}})
-		t.add(event{Name: "thread_sort_index", Phase: "M", Pid: pid, Tid: tid, Args: sortArgs{tid}})
+		t.add(TraceEvent{Name: "thread_name", Phase: "M", Pid: pid, Tid: tid, Args: nameArgs{name}})
+		t.add(TraceEvent{Name: "thread_sort_index", Phase: "M", Pid: pid, Tid: tid, Args: sortArgs{tid}})
 	}
 	for d, dev := range pf.Devices {
 		if busy[d] {
@@ -269,8 +253,8 @@ type place struct {
 // arrow connects two places; viewers bind its ends to the slices there.
 func (t *trace) arrow(name string, from, to place) {
 	t.flows++
-	t.add(event{Name: name, Cat: "flow", Phase: "s", Ts: from.at.Us(), Pid: from.pid, Tid: from.tid, ID: t.flows})
-	t.add(event{Name: name, Cat: "flow", Phase: "f", Ts: to.at.Us(), Pid: to.pid, Tid: to.tid, ID: t.flows, Bind: "e"})
+	t.add(TraceEvent{Name: name, Cat: "flow", Phase: "s", Ts: from.at.Us(), Pid: from.pid, Tid: from.tid, ID: t.flows})
+	t.add(TraceEvent{Name: name, Cat: "flow", Phase: "f", Ts: to.at.Us(), Pid: to.pid, Tid: to.tid, ID: t.flows, Bind: "e"})
 }
 
 // arrows follows every value from the run that makes it over its hops to the runs
@@ -362,7 +346,7 @@ func (t *trace) memory() {
 	sum := make([]total, len(pf.Devices))
 	counter := func(d ir.DeviceID, at ir.Time) {
 		now[d] = memoryArgs{float64(weights[d]) / mb, float64(sum[d].activation) / mb, float64(sum[d].kept) / mb}
-		t.add(event{Name: "memory", Phase: "C", Ts: at.Us(), Pid: pidOf(d), Args: now[d]})
+		t.add(TraceEvent{Name: "memory", Phase: "C", Ts: at.Us(), Pid: pidOf(d), Args: now[d]})
 	}
 	for d := range pf.Devices {
 		if busy[d] {
@@ -428,25 +412,8 @@ type traceInfo struct {
 	BottleneckUs float64 `json:"bottleneck_us"`
 }
 
-// finish writes one event a line.
+// finish writes what was laid out.
 func (t *trace) finish() ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	b.WriteString(`{"displayTimeUnit":"ms","otherData":`)
 	plan := t.p.Plan
-	if err := enc.Encode(traceInfo{t.graph().Name, "predicted", plan.Objective.String(), plan.Latency.Us(), plan.Bottleneck.Us()}); err != nil {
-		return nil, err
-	}
-	b.WriteString(`,"traceEvents":[` + "\n")
-	for i, e := range t.events {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		if err := enc.Encode(e); err != nil {
-			return nil, err
-		}
-	}
-	b.WriteString("]}\n")
-	return b.Bytes(), nil
+	return EncodeTrace(traceInfo{t.graph().Name, "predicted", plan.Objective.String(), plan.Latency.Us(), plan.Bottleneck.Us()}, t.events)
 }
