@@ -97,14 +97,15 @@ func TestDeterminism(t *testing.T) {
 		if a.Plan.LowerBound > vb || b.Plan.LowerBound > va {
 			t.Errorf("%s: a lower bound does not hold with the nodes in another order: bound %v of %v, bound %v of %v", c.Name, a.Plan.LowerBound, va, b.Plan.LowerBound, vb)
 		}
-		if a.Plan.ProvenOptimal && b.Plan.ProvenOptimal {
+		switch {
+		case a.Plan.ProvenOptimal && b.Plan.ProvenOptimal:
 			proved++
 			if va != vb {
 				t.Errorf("%s: two optima, %v and %v", c.Name, va, vb)
 			}
-		} else if va == vb {
+		case va == vb:
 			same++
-		} else {
+		default:
 			other++
 			t.Logf("%s: not proved, and %v against %v with the nodes in another order", c.Name, va, vb)
 		}

@@ -3,7 +3,6 @@ package compiler_test
 import (
 	"context"
 	"fmt"
-	"log"
 	"os"
 	"path/filepath"
 
@@ -15,7 +14,8 @@ import (
 func Example() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer os.RemoveAll(dir)
 	ctx := context.Background()
@@ -26,11 +26,13 @@ func Example() {
 		Pins:    []compiler.Rule{{Pattern: "^conv1$", Processor: "raspberry-pi-5"}},
 	})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer r.Close()
 	if err := r.Write(ctx); err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	m := r.Bundle.Manifest
 	fmt.Println("first sub-model:", m.Submodels[0].File)

@@ -3,6 +3,7 @@ package compiler
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"slices"
@@ -103,7 +104,7 @@ func Lower(ctx context.Context, o Options, fleet *profiles.Fleet) (r *Result, er
 
 // fileError says what is wrong with a file, without the name of the system call.
 func fileError(path string, err error) error {
-	if pe, ok := err.(*os.PathError); ok {
+	if pe := (*os.PathError)(nil); errors.As(err, &pe) {
 		err = pe.Err
 	}
 	return &diag.Error{File: path, Err: err}

@@ -100,9 +100,9 @@ func (o *Options) recorded() (json.RawMessage, error) {
 		Processor string `json:"processor"`
 	}
 	rules := func(in []Rule) []rule {
-		var out []rule
-		for _, r := range in {
-			out = append(out, rule(r))
+		out := make([]rule, len(in))
+		for i, r := range in {
+			out[i] = rule(r)
 		}
 		return out
 	}

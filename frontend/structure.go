@@ -104,12 +104,13 @@ func resolve(ctx context.Context, file string, m *onnxpb.ModelProto) (*structure
 				continue
 			}
 			if first, dup := s.producer[out]; dup {
-				if int(first) != i && isConstantNode(n) && isConstantNode(g.GetNode()[first]) {
+				switch {
+				case int(first) != i && isConstantNode(n) && isConstantNode(g.GetNode()[first]):
 					// Against the standard, but ONNX Runtime makes both initializers, and the last counts.
 					s.producer[out] = int32(i)
-				} else if int(first) == i {
+				case int(first) == i:
 					bad(nodeLabel(g, i), out, "the node lists it twice as an output")
-				} else {
+				default:
 					bad(nodeLabel(g, i), out, "node %q makes it too, each value must have one producer", nodeLabel(g, int(first)))
 				}
 				continue

@@ -119,7 +119,7 @@ func nodeBytes(g *ir.Graph, n ir.NodeID) int64 {
 
 // weightsOf is the bytes of the distinct weights of some nodes.
 func weightsOf(g *ir.Graph, nodes []ir.NodeID) int64 {
-	var all []ir.WeightID
+	all := make([]ir.WeightID, 0, len(nodes))
 	for _, n := range nodes {
 		all = append(all, g.Weights(n)...)
 	}

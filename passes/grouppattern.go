@@ -238,7 +238,7 @@ func (r *grouper) conv(n ir.NodeID) {
 	}
 	set := []ir.NodeID{n}
 	kinds := []string{r.op(n)}
-	var first ir.ValueID = ir.NoValue
+	first := ir.NoValue
 	if i := r.g.Inputs(n); len(i) > 0 {
 		first = i[0]
 	}

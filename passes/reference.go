@@ -113,7 +113,7 @@ func singles(j *job) error {
 	for n := range all {
 		all[n] = ir.NodeID(n)
 	}
-	var tasks []func() *ir.Plan
+	tasks := make([]func() *ir.Plan, 0, len(j.p.Platform.Processors))
 	for q := range j.p.Platform.Processors {
 		plan := &ir.Plan{Submodels: []ir.Submodel{{Processor: ir.ProcID(q), Nodes: all}}}
 		if len(all) == 0 {

@@ -183,7 +183,7 @@ func encodeJSON(v any) []byte {
 
 // check says what would not survive writing and reading.
 func (c *CostFile) check() error {
-	texts := []string{c.Processor, c.Source}
+	texts := append(make([]string, 0, 2+2*len(c.Machine)), c.Processor, c.Source)
 	for _, k := range slices.Sorted(maps.Keys(c.Machine)) {
 		texts = append(texts, k, c.Machine[k])
 	}

@@ -1,6 +1,7 @@
 package profiles
 
 import (
+	"errors"
 	"io/fs"
 	"strings"
 
@@ -72,7 +73,7 @@ func (l *costLoader) load(profile *yamlFile, el element) *CostFile {
 	l.read = append(l.read, l.folder.show(el.text))
 	file, err := ReadCosts(l.folder.show(el.text), data)
 	if err != nil {
-		if list, ok := err.(diag.List); ok {
+		if list := diag.List(nil); errors.As(err, &list) {
 			l.errs = append(l.errs, list...)
 		} else {
 			l.errs = append(l.errs, err)

@@ -3,6 +3,7 @@ package profiles
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -83,7 +84,7 @@ func (r *costReader) next() (json.Token, int64) {
 	tok, err := r.dec.Token()
 	if err != nil {
 		r.broken = true
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			r.failAt(int64(len(r.data)), "the file ends too early")
 		} else {
 			r.failAt(start, "not valid JSON: %v", err)

@@ -2,6 +2,7 @@ package profiles
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,12 +47,12 @@ func addSeeds(f *testing.F, match func(name string) bool) {
 func checkResult(t *testing.T, fleet *Fleet, err error) {
 	t.Helper()
 	if err != nil {
-		list, ok := err.(diag.List)
-		if !ok {
+		var list diag.List
+		if !errors.As(err, &list) {
 			list = diag.List{err}
 		}
 		for _, e := range list {
-			if d, ok := e.(*diag.Error); !ok || d.File == "" || d.Msg == "" || d.Line < 0 || d.Col < 0 {
+			if d := (*diag.Error)(nil); !errors.As(e, &d) || d.File == "" || d.Msg == "" || d.Line < 0 || d.Col < 0 {
 				t.Fatalf("error %#v", e)
 			}
 			if s := e.Error(); strings.Contains(s, "\n") || len(s) > 2000 {

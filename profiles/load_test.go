@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -52,7 +53,7 @@ func TestErrors(t *testing.T) {
 			}
 			got := allErrors(err)
 			if *update {
-				archive.Files = append(inputs, txtar.File{Name: wantFile, Data: []byte(got)})
+				archive.Files = slices.Concat(inputs, []txtar.File{{Name: wantFile, Data: []byte(got)}})
 				if err := os.WriteFile(path, txtar.Format(archive), 0o666); err != nil {
 					t.Fatal(err)
 				}
@@ -67,13 +68,13 @@ func TestErrors(t *testing.T) {
 
 // allErrors is the text of every error in err, a line each, all of them diag.Errors.
 func allErrors(err error) string {
-	list, ok := err.(diag.List)
-	if !ok {
+	var list diag.List
+	if !errors.As(err, &list) {
 		list = diag.List{err}
 	}
 	var b strings.Builder
 	for _, e := range list {
-		if _, ok := e.(*diag.Error); !ok {
+		if d := (*diag.Error)(nil); !errors.As(e, &d) {
 			b.WriteString("not a diag.Error: ")
 		}
 		b.WriteString(e.Error() + "\n")

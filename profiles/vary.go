@@ -261,9 +261,9 @@ func (f *Fleet) peakParameter(p *Parameter, id ir.ProcID, elem string) error {
 	if elem != "" {
 		at = slices.IndexFunc(peaks, func(k Peak) bool { return k.Elem.String() == elem })
 		if at < 0 {
-			var have []string
-			for _, k := range peaks {
-				have = append(have, k.Elem.String())
+			have := make([]string, len(peaks))
+			for i, k := range peaks {
+				have[i] = k.Elem.String()
 			}
 			return fmt.Errorf("processor %s has no peak for %s; it has peaks for %s", f.Processors[id].Name, quoted(elem), strings.Join(have, ", "))
 		}

@@ -62,7 +62,10 @@ func (f *yamlFile) sorted() diag.List {
 // sortErrors sorts errors of one file, all of type *diag.Error, by position.
 func sortErrors(errs diag.List) {
 	slices.SortStableFunc(errs, func(a, b error) int {
-		x, y := a.(*diag.Error), b.(*diag.Error)
+		var x, y *diag.Error
+		if !errors.As(a, &x) || !errors.As(b, &y) {
+			return 0
+		}
 		return cmp.Or(cmp.Compare(x.Line, y.Line), cmp.Compare(x.Col, y.Col))
 	})
 }

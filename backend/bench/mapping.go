@@ -46,7 +46,7 @@ func places(m *backend.Manifest, given []Mapping, available []int) (list []place
 	taken := map[int]bool{}
 	for _, g := range given {
 		if !slices.ContainsFunc(m.Processors, func(p backend.Processor) bool { return p.Name == g.Processor }) {
-			var names []string
+			names := make([]string, 0, len(m.Processors))
 			for _, p := range m.Processors {
 				names = append(names, p.Name)
 			}

@@ -277,7 +277,7 @@ func (t *annotation) node(p *placed) ([]byte, error) {
 		meta = append(meta, [2]string{"dnnsplit.cost_us", micros(p.cost)})
 	}
 	if len(p.copies) > 0 {
-		var ids []string
+		ids := make([]string, 0, len(p.copies))
 		for _, i := range p.copies {
 			ids = append(ids, t.source.m.Submodels[i].ID)
 		}

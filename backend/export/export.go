@@ -68,9 +68,10 @@ type Target struct{ Name, What string }
 
 // Targets lists the formats.
 func Targets() []Target {
-	var out []Target
-	for _, t := range targets() {
-		out = append(out, Target{t.name, t.what})
+	list := targets()
+	out := make([]Target, len(list))
+	for i, t := range list {
+		out[i] = Target{t.name, t.what}
 	}
 	return out
 }
@@ -90,8 +91,9 @@ type job struct {
 // nothing has been written.
 func Run(ctx context.Context, o Options) (*Result, error) {
 	var to *target
-	var names []string
-	for _, t := range targets() {
+	list := targets()
+	names := make([]string, 0, len(list))
+	for _, t := range list {
 		names = append(names, t.name)
 		if t.name == o.To {
 			to = &t

@@ -2,6 +2,7 @@ package export_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -137,7 +138,7 @@ func TestPythonRunner(t *testing.T) {
 		cmd.Env = append(os.Environ(), "PYTHONPATH="+modules)
 		cmd.Dir = t.TempDir() // the way to the bundle is the script's own
 		out, err := cmd.CombinedOutput()
-		if _, exited := err.(*exec.ExitError); err != nil && !exited {
+		if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 			t.Fatal(err)
 		}
 		return string(out), cmd.ProcessState.ExitCode()

@@ -36,7 +36,7 @@ func designator(kind string) string {
 
 func (t *annotation) modelMetadata() [][2]string {
 	m := t.source.m
-	var ids, procs []string
+	ids, procs := make([]string, 0, len(m.Submodels)), make([]string, 0, len(m.Processors))
 	for i, s := range m.Submodels {
 		ids = append(ids, s.ID+"="+t.proc(i).Name)
 	}

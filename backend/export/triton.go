@@ -259,7 +259,7 @@ func (r *repository) ensemble(name string, ins, outs [][]port) string {
 	c.text("platform", "ensemble")
 	c.field("max_batch_size", 0)
 	used := map[string]bool{}
-	var inputs, outputs []port
+	inputs, outputs := make([]port, 0, len(r.m.Inputs)), make([]port, 0, len(r.m.Outputs))
 	for _, in := range r.m.Inputs {
 		if len(in.To) == 0 {
 			r.notef("input %q of the model is used by no sub-model and is no input of the ensemble", in.Tensor)

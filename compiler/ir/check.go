@@ -187,9 +187,9 @@ func (c *checker) order() {
 		return
 	}
 	loop := shortestCycle(quotient)
-	names := make([]string, len(loop))
-	for i, s := range loop {
-		names[i] = c.label(s)
+	names := make([]string, 0, len(loop)+1)
+	for _, s := range loop {
+		names = append(names, c.label(s))
 	}
 	c.add(RuleCycle, "sub-models wait for each other: %s", strings.Join(append(names, names[0]), " -> "))
 }

@@ -1,6 +1,7 @@
 package ir
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -31,7 +32,7 @@ func ReadProblem(r io.Reader, file string) (*Problem, error) {
 		err = p.Validate()
 	}
 	if err != nil {
-		if _, placed := err.(*diag.Error); !placed {
+		if placed := (*diag.Error)(nil); !errors.As(err, &placed) {
 			err = &diag.Error{File: file, Msg: err.Error()}
 		}
 		return nil, err

@@ -119,13 +119,13 @@ type writer struct {
 }
 
 func (t *writer) raw(s string) *writer {
-	t.w.WriteString(s)
+	_, _ = t.w.WriteString(s)
 	return t
 }
 
 func (t *writer) int(n int64) *writer {
 	t.scratch = strconv.AppendInt(t.scratch[:0], n, 10)
-	t.w.Write(t.scratch)
+	_, _ = t.w.Write(t.scratch)
 	return t
 }
 
@@ -135,7 +135,7 @@ func (t *writer) float(x float64) *writer {
 		format = 'e'
 	}
 	t.scratch = strconv.AppendFloat(t.scratch[:0], x, format, -1, 64)
-	t.w.Write(t.scratch)
+	_, _ = t.w.Write(t.scratch)
 	return t
 }
 
@@ -188,7 +188,8 @@ func (t *writer) list(name string, n int, item func(i int) string) {
 // str writes a string; a byte that is not UTF-8 becomes a lone low surrogate (see scanner).
 func (t *writer) str(s string) *writer {
 	const hex = "0123456789abcdef"
-	b := append(t.scratch[:0], '"')
+	b := t.scratch[:0]
+	b = append(b, '"')
 	for i := 0; i < len(s); {
 		c := s[i]
 		switch {
@@ -211,7 +212,8 @@ func (t *writer) str(s string) *writer {
 			i += n
 		}
 	}
-	t.scratch = append(b, '"')
-	t.w.Write(t.scratch)
+	b = append(b, '"')
+	_, _ = t.w.Write(b)
+	t.scratch = b
 	return t
 }

@@ -340,8 +340,7 @@ func (s *scanner) null() bool {
 
 // bool takes true or false; what names the entry in an error.
 func (s *scanner) bool(what string) bool {
-	switch c := s.peek(); {
-	case c == 't' || c == 'f':
+	if c := s.peek(); c == 't' || c == 'f' {
 		switch t := s.token(); string(t) {
 		case "true":
 			return true

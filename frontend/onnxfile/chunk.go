@@ -2,6 +2,7 @@ package onnxfile
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"sort"
@@ -106,7 +107,7 @@ func (c Chunk) sub(off, n int64) Chunk {
 
 // unexpected makes an early end an error that is not taken for a proper one.
 func unexpected(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

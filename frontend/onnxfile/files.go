@@ -99,7 +99,7 @@ func (f *file) fresh() (*os.File, error) {
 		return nil, err
 	}
 	info, err := h.Stat()
-	if err == nil && !(os.SameFile(info, f.info) && info.Size() == f.size && info.ModTime().Equal(f.info.ModTime())) {
+	if err == nil && (!os.SameFile(info, f.info) || info.Size() != f.size || !info.ModTime().Equal(f.info.ModTime())) {
 		err = fmt.Errorf("%s has changed since the model was opened", f.name)
 	}
 	if err != nil {
@@ -161,7 +161,7 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	}
 	defer f.release()
 	n, err := h.ReadAt(p, off)
-	if err == io.EOF && off+int64(n) < f.size {
+	if errors.Is(err, io.EOF) && off+int64(n) < f.size {
 		err = fmt.Errorf("%s became shorter while it was read", f.name)
 	}
 	return n, err

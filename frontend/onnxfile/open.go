@@ -93,7 +93,7 @@ func (d *decoder) explain(err error) error {
 		return list
 	}
 	var dm *damage
-	if errors.As(err, &dm) || err == errNoGraph {
+	if errors.As(err, &dm) || errors.Is(err, errNoGraph) {
 		n := int(min(d.f.size, sniffLen))
 		head := make([]byte, n)
 		if _, err := d.f.ReadAt(head, 0); err == nil {

@@ -67,11 +67,11 @@ func (t *tally) add(f span, n int64) {
 	if t.fields == 0 {
 		t.start = f.start
 	}
-	switch {
-	case t.num == tensorStrings:
+	switch t.num {
+	case tensorStrings:
 		t.bytes += f.end - f.start
 		t.loose = t.loose || t.fields > 0 && f.start != t.end
-	case t.num == tensorRaw:
+	case tensorRaw:
 		t.bytes = f.len()
 	default:
 		t.bytes += f.len()
@@ -287,7 +287,7 @@ func (d *decoder) place(q *pending, t *Tensor) error {
 
 // merged completes a tensor that occurs several times.
 func (d *decoder) merged(q *pending, t *Tensor) {
-	chunks := []Chunk{t.Raw}
+	chunks := append(make([]Chunk, 0, 1+len(q.more)), t.Raw)
 	for _, x := range q.more {
 		chunks = append(chunks, d.f.chunk(x.pos, x.end-x.pos))
 	}

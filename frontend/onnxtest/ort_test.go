@@ -47,7 +47,7 @@ func runFile(path string, inputs ...[]Value) ([]map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer so.Destroy()
+	defer func() { _ = so.Destroy() }()
 	if err := so.SetGraphOptimizationLevel(ort.GraphOptimizationLevelDisableAll); err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func runFile(path string, inputs ...[]Value) ([]map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.Destroy()
+	defer func() { _ = s.Destroy() }()
 	var all []map[string]any
 	for _, in := range inputs {
 		r, err := runSession(s, outs, in)
@@ -80,7 +80,7 @@ func runSession(s *ort.DynamicAdvancedSession, outs []ort.InputOutputInfo, in []
 	var vals []ort.Value
 	defer func() {
 		for _, v := range vals {
-			v.Destroy()
+			_ = v.Destroy()
 		}
 	}()
 	for _, v := range in {
@@ -103,7 +103,7 @@ func runSession(s *ort.DynamicAdvancedSession, outs []ort.InputOutputInfo, in []
 	res := map[string]any{}
 	for i, v := range got {
 		res[outs[i].Name] = elements(v)
-		v.Destroy()
+		_ = v.Destroy()
 	}
 	return res, nil
 }

@@ -78,13 +78,12 @@ func (d *randomDAG) name(op string) string {
 	return fmt.Sprintf("%s_%d", op, d.serial)
 }
 
-func (d *randomDAG) put(v rv) rv {
+func (d *randomDAG) put(v rv) {
 	if v.heat > 3 || v.heat < -3 || v.squash > 1 {
 		v = d.normalise(v)
 	}
 	d.unused = append(d.unused, len(d.pool))
 	d.pool = append(d.pool, v)
-	return v
 }
 
 // normalise undoes growth and squashing: mean 0 and variance 1 over all features.

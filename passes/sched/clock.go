@@ -47,7 +47,8 @@ type clock struct {
 
 func (c *clock) at(t ir.Time, e event) {
 	e.time = t
-	h := append(c.events, e)
+	c.events = append(c.events, e)
+	h := c.events
 	i := len(h) - 1
 	for i > 0 {
 		up := (i - 1) / 2
@@ -89,7 +90,8 @@ func (c *clock) pop() event {
 }
 
 func (c *clock) wait(ch ir.ChannelID, w waiter) {
-	h := append(c.queue[ch], w)
+	c.queue[ch] = append(c.queue[ch], w)
+	h := c.queue[ch]
 	i := len(h) - 1
 	for i > 0 {
 		up := (i - 1) / 2

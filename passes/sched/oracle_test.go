@@ -74,7 +74,7 @@ func TestAgainstChecker(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { in.Close(); cmd.Wait() }()
+	defer func() { _, _ = in.Close(), cmd.Wait() }()
 	lines := bufio.NewReader(out)
 	timed, feasible := 0, 0
 	for seed := range count {
@@ -88,7 +88,9 @@ func TestAgainstChecker(t *testing.T) {
 		gf, pf := filepath.Join(dir, "g.json"), filepath.Join(dir, "p.json")
 		write(t, gf, func(f *os.File) error { return ir.WriteProblem(f, p) })
 		write(t, pf, func(f *os.File) error { return ir.WritePlan(f, p, plan) })
-		fmt.Fprintln(in, gf, pf, p.Submodels)
+		if _, err := fmt.Fprintln(in, gf, pf, p.Submodels); err != nil {
+			t.Fatal(err)
+		}
 		line, err := lines.ReadBytes('\n')
 		if err != nil {
 			t.Fatal(err)
@@ -152,7 +154,11 @@ func rules(err error) []string {
 	}
 	var out []string
 	for _, e := range list {
-		out = append(out, string(e.(*ir.Violation).Rule))
+		if v := (*ir.Violation)(nil); errors.As(e, &v) {
+			out = append(out, string(v.Rule))
+		} else {
+			out = append(out, "no violation: "+e.Error())
+		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

@@ -49,7 +49,8 @@ func (x *simulation) init(m *Model) {
 }
 
 func (x *simulation) push(e simEvent) {
-	h := append(x.heap, e)
+	x.heap = append(x.heap, e)
+	h := x.heap
 	i := len(h) - 1
 	for i > 0 {
 		up := (i - 1) / 2

@@ -47,9 +47,10 @@ func main() {
 	nodes := flag.String("nodes", "1000,10000,50000", "numbers of nodes")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	b.ctx = ctx
-	if err := b.run(*sizes, *nodes); err != nil {
+	err := b.run(*sizes, *nodes)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "benchspeed:", err)
 		os.Exit(1)
 	}

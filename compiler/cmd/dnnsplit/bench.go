@@ -157,7 +157,7 @@ func printBench(u *ui, r *bench.Report) {
 		u.printf("throughput  %.4g inferences/s, %.2f times that of the whole model on %s\n", 1e6/r.Interval.MedianUs, *r.Interval.Speedup, printable(r.BestWhole))
 	}
 	u.printf("\n")
-	rows = nil
+	rows = make([][]string, 0, len(r.Submodels))
 	for _, s := range r.Submodels {
 		off := "-"
 		if s.Error != nil {

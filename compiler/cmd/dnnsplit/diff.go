@@ -80,7 +80,7 @@ func printDifference(u *ui, d *compiler.Difference, all bool) {
 	})
 	if len(d.Memory) > 0 {
 		u.printf("\n")
-		var rows [][]string
+		rows := make([][]string, 0, len(d.Memory))
 		for _, m := range d.Memory {
 			row := bytesChange(m.Name, m.Before, m.After)
 			limit := "-"
@@ -97,7 +97,7 @@ func printDifference(u *ui, d *compiler.Difference, all bool) {
 		moved += len(m.Nodes)
 	}
 	u.printf("%s, %s on the same processor as before\n", count(moved, "node moved", "nodes moved"), count(d.Kept, "is", "are"))
-	var rows [][]string
+	rows := make([][]string, 0, len(d.Moved)+len(d.Gone)+len(d.New))
 	for _, m := range d.Moved {
 		rows = append(rows, []string{m.From, m.To, fmt.Sprint(len(m.Nodes)), someNames(m.Nodes, all)})
 	}
@@ -185,9 +185,9 @@ func someNames(names []string, all bool) string {
 }
 
 func signed(sign string, names []string) []string {
-	var out []string
-	for _, n := range names {
-		out = append(out, sign+printable(n))
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = sign + printable(n)
 	}
 	return out
 }

@@ -16,11 +16,12 @@ func newExport(u *ui) *cobra.Command {
 	var gpus, hosts pairFlag
 	var shapes shapeFlag
 	gpus.want, hosts.want = "PROCESSOR=INDEX", "DEVICE=HOST"
-	var names []string
+	targets := export.Targets()
+	names := make([]string, 0, len(targets))
 	long := `Export turns a bundle into what other tools take:
 
 `
-	for _, t := range export.Targets() {
+	for _, t := range targets {
 		names = append(names, t.Name)
 		long += fmt.Sprintf("  %-11s %s\n", t.Name, t.What)
 	}

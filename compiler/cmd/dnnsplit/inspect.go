@@ -100,9 +100,9 @@ func noColumn(name string, columns []string) error {
 }
 
 func processorNames(in *compiler.Inspection) []string {
-	var names []string
-	for _, p := range in.Fleet.Platform.Processors {
-		names = append(names, p.Name)
+	names := make([]string, len(in.Fleet.Platform.Processors))
+	for i, p := range in.Fleet.Platform.Processors {
+		names[i] = p.Name
 	}
 	return names
 }

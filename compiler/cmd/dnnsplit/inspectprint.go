@@ -50,7 +50,7 @@ func printInspection(u *ui, in *compiler.Inspection, rows []inspectRow, format s
 			Notes  []string      `json:"notes"`
 		}{in.Analysis.File, totals, rows, append([]string{}, in.Notes...)})
 	case "csv":
-		header := []string{"index", "name", "op", "output", "flops", "read_bytes", "write_bytes", "weight_bytes", "live_bytes", "group", "kind"}
+		header := append([]string{"index", "name", "op", "output", "flops", "read_bytes", "write_bytes", "weight_bytes", "live_bytes", "group", "kind"}, costHeader(in)...)
 		table := make([][]string, len(rows))
 		for i, r := range rows {
 			table[i] = append([]string{
@@ -58,7 +58,7 @@ func printInspection(u *ui, in *compiler.Inspection, rows []inspectRow, format s
 				fmt.Sprint(r.Write), fmt.Sprint(r.Weights), fmt.Sprint(r.Live), r.Group, r.Kind,
 			}, costFields(r.Costs)...)
 		}
-		return printCSV(u, append(header, costHeader(in)...), table)
+		return printCSV(u, header, table)
 	}
 	header := []string{"node", "op", "output", "FLOPs", "read", "written", "weights", "live", "group"}
 	if in.Fleet != nil {
@@ -147,14 +147,14 @@ func printByOp(u *ui, in *compiler.Inspection, totals []opTotal, format string) 
 	case "json":
 		return printJSON(u, totals)
 	case "csv":
-		header := []string{"op", "nodes", "flops", "read_bytes", "write_bytes", "weight_bytes", "live_bytes"}
-		var table [][]string
+		header := append([]string{"op", "nodes", "flops", "read_bytes", "write_bytes", "weight_bytes", "live_bytes"}, costHeader(in)...)
+		table := make([][]string, 0, len(totals))
 		for _, t := range totals {
 			table = append(table, append([]string{
 				t.Op, fmt.Sprint(t.Nodes), fmt.Sprint(t.FLOPs), fmt.Sprint(t.Read), fmt.Sprint(t.Write), fmt.Sprint(t.Weights), fmt.Sprint(t.Live),
 			}, costFields(t.Costs)...))
 		}
-		return printCSV(u, append(header, costHeader(in)...), table)
+		return printCSV(u, header, table)
 	}
 	header := []string{"op", "nodes", "FLOPs", "read", "written", "weights", "live"}
 	if in.Fleet != nil {

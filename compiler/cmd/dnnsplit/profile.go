@@ -179,7 +179,7 @@ func timeLeft(spent time.Duration, done float64) string {
 }
 
 func printProfile(u *ui, r *measure.Report, output string) {
-	var rows [][]string
+	rows := make([][]string, 0, len(r.Models))
 	for _, m := range r.Models {
 		rows = append(rows, []string{
 			filepath.Base(m.Model), fmt.Sprint(m.Units), fmt.Sprint(m.Signatures), fmt.Sprintf("%.3f", m.AloneUs/1e3),

@@ -22,7 +22,7 @@ func printSplit(u *ui, r *compiler.Result) {
 	printPlacement(u, r.Lowered.Problem, p)
 	u.printf("costs       %s of the predicted time\n\n", sourceShares(r))
 
-	var rows [][]string
+	rows := make([][]string, 0, len(r.Bundle.Plan))
 	for k, i := range r.Bundle.Plan {
 		s, run := p.Plan.Submodels[i], p.Schedule.Runs[i]
 		nodes := len(s.Nodes)

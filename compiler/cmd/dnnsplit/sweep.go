@@ -163,7 +163,7 @@ func sweepTable(u *ui, s *compiler.Sweep) {
 	if kinds {
 		header = append(header, "pareto")
 	}
-	var rows [][]string
+	rows := make([][]string, 0, len(s.Points))
 	var reasons []string
 	for _, p := range s.Points {
 		row := slices.Clone(p.Values)
