@@ -381,11 +381,11 @@ func (c *manifestChecker) boundary(devices map[string]bool, made map[string]stri
 func (c *manifestChecker) prediction() {
 	p := c.m.Prediction
 	if p.Objective != "latency" && p.Objective != "throughput" {
-		c.fail("the objective is %q", p.Objective)
+		c.fail("the objective is %q, want latency or throughput", p.Objective)
 	}
 	for _, us := range []float64{p.LatencyUs, p.BottleneckUs, p.LowerBoundUs} {
 		if !(us >= 0) {
-			c.fail("a predicted time is %v us", us)
+			c.fail("a predicted time is %v us, want at least 0", us)
 		}
 	}
 }

@@ -13,19 +13,19 @@ import (
 // relax names changes of the problem after which a plan is found, with what each limit would have to be: more
 // sub-models, more memory and how much of it where, nodes that would have to run elsewhere, links.
 func relax(j *job) []string {
-	var ways []string
+	var reasons []string
 	add := func(way string) {
 		if way != "" && j.ctx.Err() == nil {
-			ways = append(ways, way)
+			reasons = append(reasons, way)
 		}
 	}
 	add(j.relaxSubmodels())
 	add(j.relaxMemory())
-	if len(ways) == 0 {
+	if len(reasons) == 0 {
 		add(j.relaxPlaces())
 		add(j.relaxLinks())
 	}
-	return ways
+	return reasons
 }
 
 // quickly looks for any plan of a problem; nil if none is found.
@@ -208,7 +208,11 @@ func (j *job) relaxPlaces() string {
 			}
 		}
 	}
-	return j.broken("it would fit if nodes might run elsewhere", j.quickly(&wide, true), ir.RuleUnsupported)
+	what := j.broken(j.quickly(&wide, true), ir.RuleUnsupported)
+	if what == "" {
+		return ""
+	}
+	return "it would fit if nodes might run elsewhere: " + what
 }
 
 // relaxLinks joins all devices.
@@ -231,11 +235,15 @@ func (j *job) relaxLinks() string {
 	}
 	wide := *j.p
 	wide.Platform = &pf
-	return j.broken("it would fit with more links", j.quickly(&wide, true), ir.RuleUnreachable)
+	what := j.broken(j.quickly(&wide, true), ir.RuleUnreachable)
+	if what == "" {
+		return ""
+	}
+	return "it would fit with more links: " + what
 }
 
-// broken lists what a plan of a relaxed problem breaks of a rule.
-func (j *job) broken(head string, plan *ir.Plan, rule ir.Rule) string {
+// broken lists what a plan of a relaxed problem breaks of a rule; "" if nothing.
+func (j *job) broken(plan *ir.Plan, rule ir.Rule) string {
 	if plan == nil {
 		return ""
 	}
@@ -250,10 +258,7 @@ func (j *job) broken(head string, plan *ir.Plan, rule ir.Rule) string {
 			what = append(what, v.Msg)
 		}
 	}
-	if len(what) == 0 {
-		return ""
-	}
-	return head + ": " + strings.Join(what, ", ")
+	return strings.Join(what, ", ")
 }
 
 // more is a limit raised by some percent.

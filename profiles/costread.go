@@ -390,7 +390,7 @@ func (r *costReader) elem(v value) ir.ElemType {
 	}
 	e, ok := ir.ParseElemType(s)
 	if !ok {
-		r.failAt(v.start, "elem: %s is no element type%s", quoted(s), didYouMean(s, elemNames()))
+		r.failAt(v.start, "elem: %s is no element type%s", quoted(s), DidYouMean(s, elemNames()))
 	}
 	return e
 }

@@ -239,7 +239,7 @@ func readPeaks(f *yamlFile, fd *field) []Peak {
 		if _, ok := ir.ParseElemType(key); ok {
 			return true
 		}
-		hint := didYouMean(key, elemNames())
+		hint := DidYouMean(key, elemNames())
 		if hint == "" {
 			hint = ", expected one such as float32, float16 or int8"
 		}

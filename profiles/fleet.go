@@ -143,7 +143,7 @@ func applyFleet(p *ir.Platform, f *fleetFile, complete bool) {
 	find := func(what string, e element) (ir.DeviceID, bool) {
 		d, ok := byName[e.text]
 		if !ok && complete {
-			hint := didYouMean(e.text, names)
+			hint := DidYouMean(e.text, names)
 			if hint == "" {
 				hint = "; there are " + enumerate(names)
 			}

@@ -83,7 +83,7 @@ func (f *Fleet) Processor(name string) (ir.ProcID, error) {
 		}
 		return ir.NoProc, fmt.Errorf("%s is a device with several processors, name one of %s", quoted(name), enumerate(own))
 	}
-	hint := didYouMean(name, names)
+	hint := DidYouMean(name, names)
 	if hint == "" {
 		hint = "; there are " + enumerate(names)
 	}
@@ -99,7 +99,7 @@ func (f *Fleet) Device(name string) (ir.DeviceID, error) {
 		}
 		names[i] = d.Name
 	}
-	hint := didYouMean(name, names)
+	hint := DidYouMean(name, names)
 	if hint == "" {
 		hint = "; there are " + enumerate(names)
 	}

@@ -26,8 +26,9 @@ func suggest(name string, candidates []string) string {
 	return best
 }
 
-// didYouMean is suggest as the tail of a sentence: `, did you mean "cpu"?`, or "".
-func didYouMean(name string, candidates []string) string {
+// DidYouMean is the tail of a sentence about a name that is not among the candidates:
+// `, did you mean "cpu"?` with the one that it most likely stands for, or "".
+func DidYouMean(name string, candidates []string) string {
 	if s := suggest(name, candidates); s != "" {
 		return ", did you mean " + strconv.Quote(s) + "?"
 	}

@@ -230,7 +230,7 @@ func (f *Fleet) processorParameter(p *Parameter, text string) error {
 	case key == "peak" || strings.HasPrefix(key, "peak."):
 		return f.peakParameter(p, id, strings.TrimPrefix(strings.TrimPrefix(key, "peak"), "."))
 	default:
-		hint := didYouMean(key, processorKeys)
+		hint := DidYouMean(key, processorKeys)
 		if hint == "" {
 			hint = "; want one of " + strings.Join(processorKeys, ", ") + ", peak.TYPE"
 		}

@@ -150,15 +150,9 @@ func resolve(path string) string {
 
 // notFound is the error when nothing that was tried could be loaded.
 func notFound(looked, failed []string) error {
-	msg := "no ONNX Runtime library found"
+	var tried []string
 	if len(looked) > 0 {
-		msg += fmt.Sprintf(" (nothing in %s", strings.Join(looked, ", "))
-		if len(failed) > 0 {
-			msg += "; " + strings.Join(failed, "; ")
-		}
-		msg += ")"
-	} else if len(failed) > 0 {
-		msg += " (" + strings.Join(failed, "; ") + ")"
+		tried = append(tried, "nothing in "+strings.Join(looked, ", "))
 	}
-	return &noLibrary{msg + "; " + howToGet}
+	return &noLibrary{fmt.Sprintf("no ONNX Runtime library found (%s); %s", strings.Join(append(tried, failed...), "; "), howToGet)}
 }

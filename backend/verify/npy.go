@@ -61,13 +61,13 @@ func parseNPY(b []byte) (*runtime.Value, error) {
 		}
 		n, err := strconv.ParseInt(d, 10, 64)
 		if err != nil {
-			return nil, fmt.Errorf("its shape is (%s)", dims[1])
+			return nil, fmt.Errorf("its shape (%s) is no list of whole numbers", dims[1])
 		}
 		shape = append(shape, n)
 	}
 	width, err := strconv.ParseInt(descr[3], 10, 32)
 	if err != nil {
-		return nil, fmt.Errorf("its elements are %s bytes wide", descr[3])
+		return nil, fmt.Errorf("its elements of %s bytes are too wide", descr[3])
 	}
 	kind := descr[2]
 	if kind == "U" {
@@ -86,7 +86,7 @@ func parseNPY(b []byte) (*runtime.Value, error) {
 	}
 	elem, ok := npyElem(kind, width)
 	if !ok {
-		return nil, fmt.Errorf("elements of type %s%s are not known", kind, descr[3])
+		return nil, fmt.Errorf("elements of type %s%s cannot be read: save it as a type of ONNX, such as float32 or int64", kind, descr[3])
 	}
 	if descr[1] == ">" {
 		unit := int(width)

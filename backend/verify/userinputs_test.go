@@ -76,15 +76,15 @@ func TestNPY(t *testing.T) {
 		}
 	}
 	for name, file := range map[string][]byte{
-		"it is no .npy file":                  []byte("hello, world"),
-		"it ends in its header":               npy("<f4", "(2,)", false)[:40],
-		"does not fit shape [3]":              npy("<f4", "(3,)", false, 1, 2),
-		"does not fit shape [9999999]":        npy("<f4", "(9999999,)", false),
-		"is not of plain numbers":             npy("|O", "(1,)", false, 1),
-		"type V2 are not known":               npy("|V2", "(1,)", false, 1, 2),
-		"is no Unicode":                       npy("<U1", "(1,)", false, 0, 0xd8, 0, 0),
-		"strings are too many":                npy("|S0", "(99999999,)", false),
-		"its shape is (99999999999999999999)": npy("<f4", "(99999999999999999999)", false),
+		"it is no .npy file":           []byte("hello, world"),
+		"it ends in its header":        npy("<f4", "(2,)", false)[:40],
+		"does not fit shape [3]":       npy("<f4", "(3,)", false, 1, 2),
+		"does not fit shape [9999999]": npy("<f4", "(9999999,)", false),
+		"is not of plain numbers":      npy("|O", "(1,)", false, 1),
+		"elements of type V2 cannot be read: save it as a type of ONNX, such as float32 or int64": npy("|V2", "(1,)", false, 1, 2),
+		"is no Unicode":        npy("<U1", "(1,)", false, 0, 0xd8, 0, 0),
+		"strings are too many": npy("|S0", "(99999999,)", false),
+		"its shape (99999999999999999999) is no list of whole numbers": npy("<f4", "(99999999999999999999)", false),
 	} {
 		if _, err := parseNPY(file); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("got %v, want ... %s", err, name)

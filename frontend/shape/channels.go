@@ -87,7 +87,7 @@ func reorderOutput(c *call) {
 	v := c.input(0)
 	n := c.attrInt("channels", 0)
 	if n <= 0 {
-		c.reject(c.inputName(0), "channels is %d", n)
+		c.reject(c.inputName(0), "channels is %d, want at least 1", n)
 		return
 	}
 	if !v.ranked || len(v.dims) < 2 {

@@ -27,7 +27,7 @@ func (c *call) window(n int, kernel []*expr) (window, bool) {
 		}
 		for i, k := range ks {
 			if k <= 0 {
-				c.reject(c.inputName(0), "kernel_shape has the entry %d", k)
+				c.reject(c.inputName(0), "kernel_shape has the entry %d, want at least 1", k)
 				return w, false
 			}
 			if kernel == nil || i < len(kernel) && !kernel[i].isConst() {
@@ -74,7 +74,7 @@ func (c *call) positive(name string, n int) ([]int64, bool) {
 	}
 	for _, x := range list {
 		if x <= 0 {
-			c.reject(c.inputName(0), "%s has the entry %d", name, x)
+			c.reject(c.inputName(0), "%s has the entry %d, want at least 1", name, x)
 			return nil, false
 		}
 	}
@@ -124,7 +124,7 @@ func (c *call) conv(elem ir.ElemType, w int) {
 	}
 	group := c.attrInt("group", 1)
 	if group <= 0 {
-		c.reject(c.inputName(0), "group is %d", group)
+		c.reject(c.inputName(0), "group is %d, want at least 1", group)
 		return
 	}
 	n := rank - 2
@@ -182,7 +182,7 @@ func convTranspose(c *call) {
 	}
 	group := c.attrInt("group", 1)
 	if group <= 0 {
-		c.reject(c.inputName(0), "group is %d", group)
+		c.reject(c.inputName(0), "group is %d, want at least 1", group)
 		return
 	}
 	n := rank - 2

@@ -92,7 +92,7 @@ func (c *call) shapeDims(i int) []*expr {
 		case d == nil || d.real:
 			d = c.dataDependent(0, k, nil, "contents")
 		case d.hi < 0:
-			c.reject(c.inputName(i), "the shape has an extent of %d", d.val)
+			c.reject(c.inputName(i), "the shape has an extent of %d, want at least 0", d.val)
 			d = c.num(0)
 		case d.lo < 0:
 			// A computed extent: the run fails if it is negative.

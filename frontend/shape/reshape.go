@@ -97,7 +97,7 @@ func (c *call) reshaped(v *value, target []*expr, allowZero bool) ([]*expr, bool
 			}
 			rest = i
 		case t.hi < 0:
-			c.reject(c.inputName(1), "the shape has an extent of %d", t.num)
+			c.reject(c.inputName(1), "the shape has an extent of %d, want at least -1", t.num)
 			return nil, false
 		case t.lo < 0:
 			// Perhaps -1, perhaps not: it depends on the run.

@@ -13,8 +13,8 @@ import (
 // Concerns are sentences about what a valid fleet most likely does not mean.
 func Concerns(f *profiles.Fleet) []string {
 	p := f.Platform
-	var out []string
-	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	var notes []string
+	add := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 	linked := make([]bool, len(p.Devices))
 	for _, l := range p.Links {
 		linked[l.From], linked[l.To] = true, true
@@ -55,7 +55,7 @@ func Concerns(f *profiles.Fleet) []string {
 			add("%s does not say where its numbers come from (source)", dev.Name)
 		}
 	}
-	return unique(out)
+	return unique(notes)
 }
 
 func unique(list []string) []string {

@@ -29,7 +29,7 @@ it is found, else with Go code, which is slower; the comments say which.`,
 		Example: `  dnnsplit devices init                       # prints it
   dnnsplit devices init -o profiles/laptop.yaml --name laptop
   dnnsplit devices profiles/`,
-		Args: usage(cobra.NoArgs),
+		Args: usage(noArguments),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			wrong := func(format string, args ...any) error {
 				return usageError{cmd.CommandPath(), fmt.Errorf(format, args...)}

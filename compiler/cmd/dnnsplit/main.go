@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -38,6 +39,9 @@ func run() int {
 	ui.endProgress()
 	if eerr := dev.end(ui); err == nil {
 		err = eerr
+	}
+	if err == nil && ui.outErr != nil {
+		err = fmt.Errorf("standard output: cannot be written: %w", ui.outErr)
 	}
 	var usage usageError
 	switch {

@@ -2,10 +2,12 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"os"
 	"path/filepath"
 
 	"github.com/dnnsplit/dnnsplit/compiler"
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/spf13/cobra"
 )
@@ -61,7 +63,21 @@ processor, values with sizes, devices and links), places it, and writes the plan
 }
 
 // writeWhole writes a file by way of a temporary one beside it: all of it or nothing.
+// Errors name the file.
 func writeWhole(path string, write func(*bufio.Writer) error) error {
+	err := writeBeside(path, write)
+	if err == nil {
+		return nil
+	}
+	if pe := (*os.PathError)(nil); errors.As(err, &pe) {
+		err = pe.Err // its path is that of the temporary file
+	} else if le := (*os.LinkError)(nil); errors.As(err, &le) {
+		err = le.Err
+	}
+	return &diag.Error{File: path, Msg: "cannot be written", Err: err}
+}
+
+func writeBeside(path string, write func(*bufio.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ import (
 var update = flag.Bool("update", false, "rewrite golden parts of scripts from what the command does now")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"dnnsplit": main})
+	testscript.Main(m, map[string]func(){"dnnsplit": recorded})
 }
 
 // TestScript runs testdata/script: each file is a session at a shell with the
@@ -30,7 +30,21 @@ func TestScript(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	testscript.Run(t, scriptParams(t, root, filepath.Join(root, "testdata", "script")))
+	p := scriptParams(t, root, filepath.Join(root, "testdata", "script"))
+	seen := t.TempDir()
+	setup := p.Setup
+	p.Setup = func(e *testscript.Env) error {
+		e.Setenv(seenVariable, seen)
+		return setup(e)
+	}
+	haveORT, err := p.Condition("ort")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("session", func(t *testing.T) { testscript.Run(t, p) })
+	if some := flag.Lookup("test.run").Value.String(); haveORT && !strings.Contains(some, "/") {
+		checkExercised(t, root, seen)
+	}
 }
 
 // scriptParams are those of the scripts in a folder.

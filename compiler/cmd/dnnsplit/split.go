@@ -33,7 +33,7 @@ between them. "Do not split" is a possible answer.`,
   dnnsplit model.onnx --devices profiles/ --explain conv1
   dnnsplit model.onnx --devices profiles/ --placement placement.yaml
   dnnsplit verify model.split`,
-		Args:              usage(oneFile("an ONNX model")),
+		Args:              usage(modelOrCommand),
 		PersistentPreRunE: func(*cobra.Command, []string) error { return dev.begin(u) },
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -82,7 +82,7 @@ between them. "Do not split" is a possible answer.`,
 		if errors.Is(err, pflag.ErrHelp) {
 			return err
 		}
-		return usageError{c.CommandPath(), err}
+		return usageError{c.CommandPath(), flagError(c, err)}
 	})
 	dev.flags(cmd.PersistentFlags())
 	cmd.AddCommand(

@@ -26,6 +26,7 @@ type ui struct {
 	outWidth int        // of the terminal at stdout; 0 if it is none
 	colour   bool       // stdout is a terminal that shows colours
 	watch    *stopwatch // nil: nobody asks for timings
+	outErr   error      // the first failure to write to out
 
 	mu      sync.Mutex
 	started time.Time // first progress of the command
@@ -79,7 +80,9 @@ func (u *ui) styled(style, text string) string {
 
 func (u *ui) printf(format string, args ...any) {
 	u.endProgress()
-	fmt.Fprintf(u.out, format, args...)
+	if _, err := fmt.Fprintf(u.out, format, args...); u.outErr == nil {
+		u.outErr = err
+	}
 }
 
 func (u *ui) errorf(format string, args ...any) { u.line(fmt.Sprintf(format, args...)) }
