@@ -6,10 +6,18 @@ import (
 	"slices"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/passes/partition"
 )
 
-// MinCutNodes is the most nodes of a graph that MinCut cuts: its time grows faster than the graph.
-const MinCutNodes = 4000
+// MinCutNodes is the most nodes of a graph that MinCut cuts: beyond it the cuts would take longer than a search.
+const MinCutNodes = 120_000
+
+// Sizes of minimum cuts, whose time grows faster than the graph: larger graphs are contracted first.
+const (
+	cutWhole = 4000   // nodes up to which a graph is cut as it is
+	cutUnits = 2000   // units that larger ones are gathered into
+	cutPairs = 20_000 // nodes from which on the two ablest processors alone are tried
+)
 
 // MinCut is the best of plans on two processors that minimum cuts give: the cut
 // that pays least for running every node on its side and for every value that
@@ -18,13 +26,15 @@ const MinCutNodes = 4000
 // plan is legal; both orders are tried, and for throughput several weights of the
 // sides. With more than two processors it tries pairs of those that support
 // most in the least time. Memory is looked at when the cut has been made: nil if
-// no cut fits, or if the graph is too large to be cut exactly.
+// no cut fits, or if the graph has more than MinCutNodes nodes. Beyond cutWhole nodes the cut is the least of those that
+// keep units together, as partition.Coarsen gathers them.
 func MinCut(p *ir.Problem, objective ir.Objective) *ir.Plan {
-	const (
-		mostProcs = 4
-		ample     = 300 // nodes up to which all weights are tried
-	)
+	const ample = 300 // nodes up to which all weights are tried
+	mostProcs := 4
 	n := p.Graph.NumNodes()
+	if n > cutPairs {
+		mostProcs = 2
+	}
 	if n > MinCutNodes || n == 0 {
 		return nil
 	}
@@ -35,7 +45,7 @@ func MinCut(p *ir.Problem, objective ir.Objective) *ir.Plan {
 			weights = append(weights, weighOnce/8, weighOnce*7/8, weighOnce*3/8, weighOnce*5/8)
 		}
 	}
-	c := &cut{p: p, routes: ir.NewRoutes(p.Platform)}
+	c := newCut(p)
 	procs := c.ablest(mostProcs)
 	var best *ir.Plan
 	for i, a := range procs {
@@ -64,6 +74,24 @@ const weighOnce = 1 << 10
 type cut struct {
 	p      *ir.Problem
 	routes *ir.Routes
+	unit   []int32 // by node
+	units  int32
+}
+
+func newCut(p *ir.Problem) *cut {
+	n := p.Graph.NumNodes()
+	c := &cut{p: p, routes: ir.NewRoutes(p.Platform)}
+	if n > cutWhole {
+		if levels, sizes := partition.Coarsen(p, []int{cutUnits}); len(levels) > 0 {
+			c.unit, c.units = levels[0], int32(sizes[0])
+			return c
+		}
+	}
+	c.unit, c.units = make([]int32, n), int32(n)
+	for i := range c.unit {
+		c.unit[i] = int32(i)
+	}
+	return c
 }
 
 // ablest are the processors by what they support, then by the time that they take for it.
@@ -88,11 +116,11 @@ func (c *cut) ablest(most int) []ir.ProcID {
 }
 
 // split cuts for processor a, which runs first, and b; nil if they cannot hold the graph together. Vertices are the
-// nodes, then for each value one that is on b's side if the value is needed there, then one that is on a's side if it is
+// units of nodes, then for each value one that is on b's side if the value is needed there, then one that is on a's side if it is
 // needed there.
 func (c *cut) split(a, b ir.ProcID, weight int64) *ir.Plan {
 	g, pf := c.p.Graph, c.p.Platform
-	n, values := int32(g.NumNodes()), int32(g.NumValues())
+	n, values := c.units, int32(g.NumValues())
 	weightA, weightB := int64(weighOnce), int64(weighOnce)
 	if weight != weighOnce {
 		weightA, weightB = weight, weighOnce-weight
@@ -117,8 +145,8 @@ func (c *cut) split(a, b ir.ProcID, weight int64) *ir.Plan {
 		}
 		return scale(way+copied(e.Upload, g.Bytes(v)), w)
 	}
-	for i := range n {
-		id := ir.NodeID(i)
+	paid := [2][]int64{make([]int64, n), make([]int64, n)} // by side, then unit
+	for id := range ir.NodeID(g.NumNodes()) {
 		for q, to := range [2]ir.ProcID{a, b} {
 			cost := int64(boundless)
 			w := [2]int64{weightA, weightB}[q]
@@ -142,45 +170,56 @@ func (c *cut) split(a, b ir.ProcID, weight int64) *ir.Plan {
 					}
 				}
 			}
-			if q == 0 {
-				f.add(i, t, cost, 0) // paid on a's side
-			} else {
-				f.add(s, i, cost, 0)
-			}
+			at := &paid[q][c.unit[id]]
+			*at = min(boundless, *at+cost)
 		}
-		if id := g.Group(id); id != ir.NoGroup && g.Members(id)[0] != ir.NodeID(i) {
-			f.add(int32(g.Members(id)[0]), i, boundless, boundless)
+		if k := g.Group(id); k != ir.NoGroup && c.unit[g.Members(k)[0]] != c.unit[id] {
+			f.add(c.unit[g.Members(k)[0]], c.unit[id], boundless, boundless)
 		}
 	}
+	for i := range n {
+		f.add(i, t, paid[0][i], 0)
+		f.add(s, i, paid[1][i], 0)
+	}
+	var readers []int32
 	for v := range values {
 		id := ir.ValueID(v)
 		there, here := n+v, n+values+v
-		from := int32(g.Producer(id))
-		if g.Producer(id) == ir.NoNode {
-			if len(g.Consumers(id)) == 0 {
-				continue
+		readers = readers[:0]
+		for _, r := range g.Consumers(id) {
+			if u := c.unit[r]; len(readers) == 0 || readers[len(readers)-1] != u {
+				readers = append(readers, u)
 			}
+		}
+		if len(readers) == 0 {
+			continue
+		}
+		if g.Producer(id) == ir.NoNode {
 			f.add(s, there, need(id, b, weightB), 0)
 			f.add(here, t, need(id, a, weightA), 0)
-			for _, r := range g.Consumers(id) {
-				f.add(there, int32(r), boundless, 0)
-				f.add(int32(r), here, boundless, 0)
+			for _, r := range readers {
+				f.add(there, r, boundless, 0)
+				f.add(r, here, boundless, 0)
 			}
 			continue
 		}
+		from := c.unit[g.Producer(id)]
+		if len(readers) == 1 && readers[0] == from {
+			continue
+		}
 		f.add(from, there, c.crossing(id, a, b, weightA, weightB, weight == weighOnce, scale), 0)
-		for _, r := range g.Consumers(id) {
-			f.add(there, int32(r), boundless, 0)
-			f.add(int32(r), from, boundless, 0) // nothing goes back
+		for _, r := range readers {
+			f.add(there, r, boundless, 0)
+			f.add(r, from, boundless, 0) // nothing goes back
 		}
 	}
 	if f.max(s, t) >= boundless {
 		return nil
 	}
 	plan := &ir.Plan{Submodels: []ir.Submodel{{Processor: a}, {Processor: b}}}
-	for i := range n {
+	for i, u := range c.unit {
 		k := 1
-		if f.reached(i) {
+		if f.reached(u) {
 			k = 0
 		}
 		plan.Submodels[k].Nodes = append(plan.Submodels[k].Nodes, ir.NodeID(i))

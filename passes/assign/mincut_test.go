@@ -76,7 +76,7 @@ func TestMinCutIsLeast(t *testing.T) {
 		for d := range two.Devices {
 			two.Devices[d].MemoryBytes = ir.UnlimitedBytes
 		}
-		c := &cut{p: p, routes: ir.NewRoutes(&two)}
+		c := newCut(p)
 		got := c.split(0, 1, weighOnce)
 		n := p.Graph.NumNodes()
 		best, found := ir.MaxTime, false
@@ -116,6 +116,50 @@ func TestMinCutIsLeast(t *testing.T) {
 		}
 		tried++
 	}
+}
+
+// Large graphs are cut along units of nodes: the cut is legal, and pays no less than that of single nodes.
+func TestMinCutContracted(t *testing.T) {
+	for _, shape := range gen.Shapes() {
+		p, err := gen.Make(shape, cutWhole+500, 3, 5, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newCut(p)
+		if c.units >= int32(p.Graph.NumNodes())*2/3 {
+			t.Errorf("%s: %d nodes are %d units", shape, p.Graph.NumNodes(), c.units)
+		}
+		rough := c.split(0, 1, weighOnce)
+		if rough == nil {
+			t.Errorf("%s: no cut", shape)
+			continue
+		}
+		if err := ir.CheckPlan(p, rough); err != nil {
+			t.Errorf("%s: %v", shape, err)
+		}
+		c.units = int32(p.Graph.NumNodes())
+		for i := range c.unit {
+			c.unit[i] = int32(i)
+		}
+		if fine := c.split(0, 1, weighOnce); loadsAndWays(p, rough) < loadsAndWays(p, fine) {
+			t.Errorf("%s: the cut of units pays %v, that of nodes %v", shape, loadsAndWays(p, rough), loadsAndWays(p, fine))
+		}
+	}
+}
+
+// loadsAndWays is what a cut pays: all runs without launches, and all transfers over idle links.
+func loadsAndWays(p *ir.Problem, plan *ir.Plan) ir.Time {
+	sum := loads(p, plan)
+	w, routes := ir.Connect(p.Graph, plan), ir.NewRoutes(p.Platform)
+	for v := range ir.ValueID(p.Graph.NumValues()) {
+		home, to := ir.Travels(p, plan, w, v, nil)
+		for _, d := range to {
+			for _, l := range routes.Find(home, d, p.Graph.Bytes(v)) {
+				sum += p.Platform.Links[l].Time(p.Graph.Bytes(v))
+			}
+		}
+	}
+	return sum
 }
 
 // loads is the time of all runs of a plan together, without launches.
