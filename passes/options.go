@@ -46,12 +46,12 @@ type Progress struct {
 	Bound ir.Time // lower bound so far
 }
 
-// Gap is how far the best plan may be above the optimum, as a share of it; 0 as long as one is unknown.
+// Gap is how far the best plan may be above the optimum, as a share of the plan; 0 as long as one is unknown.
 func (p Progress) Gap() float64 {
 	if p.Best == 0 || p.Bound == 0 {
 		return 0
 	}
-	return float64(p.Best-p.Bound) / float64(p.Bound)
+	return float64(p.Best-p.Bound) / float64(p.Best)
 }
 
 func (o *Options) workers() int {

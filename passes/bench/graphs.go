@@ -231,7 +231,7 @@ func (t *table) row(r row, p *ir.Problem, o passes.Options, file, checker string
 		t.failed++
 	}
 	bound := got.Plan.LowerBound.Us()
-	gap := fmt.Sprintf("%.1f%%", 100*(ours-bound)/bound)
+	gap := fmt.Sprintf("%.1f%%", 100*(ours-bound)/ours)
 	if got.Plan.ProvenOptimal {
 		gap = "proven"
 	}

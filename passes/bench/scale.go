@@ -107,7 +107,7 @@ func scaleRow(shape string, nominal int, p *ir.Problem, o passes.Options) {
 	}
 	ours := got.Plan.Value().Us()
 	fmt.Printf("%-12s %9d %12.1f %12s %12s %12s %12s %7s %12.1f %8.1f%% %7.2f %7.2f %7.2f %8d %s\n", shape, n, ours, tenth(base["single"]), tenth(base["heft"]),
-		tenth(base["greedy"]), tenth(base["min-cut"]), ratio(ours/best), got.Plan.LowerBound.Us(), 100*(ours-got.Plan.LowerBound.Us())/got.Plan.LowerBound.Us(),
+		tenth(base["greedy"]), tenth(base["min-cut"]), ratio(ours/best), got.Plan.LowerBound.Us(), 100*(ours-got.Plan.LowerBound.Us())/ours,
 		wall.Seconds(), used.Seconds(), used.Seconds()*1e6/float64(n), peak, verdict)
 }
 

@@ -27,7 +27,7 @@ func printPoint(line *series, p *point) {
 		gain = fmt.Sprintf("%.2fx", best/p.ours)
 	}
 	if !math.IsNaN(p.bound) {
-		gap = fmt.Sprintf("%.1f%%", 100*(p.ours-p.bound)/p.bound)
+		gap = fmt.Sprintf("%.1f%%", 100*(p.ours-p.bound)/p.ours)
 	}
 	fmt.Printf(" %9s %11s %7s %6.2f\n", gain, ms(p.bound), gap, p.seconds)
 }
