@@ -14,10 +14,10 @@ import (
 // nodes between them (in the order of the graph), and pays for all of these one
 // after the other; or it needs a value of x_i or of a node between them from
 // another run, which has then ended. Sub-models form a DAG, so a run that was
-// left is not met again; nor is its processor, if it may have one sub-model only.
+// left is not met again, and a processor no more often than it may have sub-models.
 //
 // So a plan walks along the spine in runs, and dynamic programming over (spine
-// node, processors used, processor) bounds what that takes:
+// node, how many runs each processor had, processor) bounds what that takes:
 //
 //   - within a run: launch, the first upload, all nodes that it holds. How far a
 //     run goes is limited by memory: distinct weights and activations of what it holds.
@@ -32,9 +32,9 @@ import (
 
 // Sizes of chain bounds.
 const (
-	chainProcs = 10         // processors of which sets are kept
-	chainWork  = 20_000_000 // states times transitions; beyond it the spine is thinned
+	chainWork  = 10_000_000 // states times transitions; beyond it runs of the slower processors are not counted
 	shareSteps = 24         // steps for the shares of the work between two spine nodes
+	pairSteps  = 10         // steps for the shares of two runs side by side
 	chainNodes = 30_000_000 // nodes times processors³, at most
 )
 
@@ -44,26 +44,40 @@ const (
 // linear in edges · processors³, and bounded beside that.
 func Chain(p *ir.Problem, objective ir.Objective) (bound ir.Time, ok bool) {
 	procs := len(p.Platform.Processors)
-	var c *chain
+	var chains []*chain
 	if procs > 1 && procs <= 64 && p.Graph.NumNodes()*procs*procs*procs <= chainNodes {
-		c = newChain(p)
+		first, last, inside := longest(p)
+		// What does not come of the first node of the longest path, such as a mask that every layer reads, hides the row of layers.
+		for _, nodes := range [2][]bool{inside, after(p.Graph, first, inside)} {
+			list, block := spine(p.Graph, last, nodes)
+			if len(list) > 0 && (len(chains) == 0 || !slices.Equal(list, chains[0].spine)) {
+				chains = append(chains, newChain(p, list, block))
+			}
+		}
 	}
-	switch {
-	case objective == ir.Throughput && (c == nil || len(c.spine) == 0):
-		return 0, true
-	case objective == ir.Throughput:
-		return c.bottleneck()
-	case c == nil || len(c.spine) == 0:
+	if objective == ir.Latency && len(chains) == 0 {
 		return Path(p)
 	}
-	return c.latency()
+	for _, c := range chains {
+		var b ir.Time
+		if objective == ir.Throughput {
+			b, ok = c.bottleneck()
+		} else {
+			b, ok = c.latency()
+		}
+		if !ok {
+			return 0, false
+		}
+		bound = max(bound, b)
+	}
+	return bound, true
 }
 
 type chain struct {
 	ways
 	g      *ir.Graph
 	procs  int
-	once   bool        // every processor may have one sub-model only
+	limit  []int       // by processor: most sub-models; 0: any number
 	spine  []ir.NodeID // ascending
 	block  []int32     // by node: i+1 if it is after spine[i-1] and before spine[i]; 0: in no block
 	blocks [][]ir.NodeID
@@ -75,16 +89,12 @@ type chain struct {
 	hop   []ir.Time    // (block·procs + a)·procs + b: least time from the end of a run on a, before downloads, to the work in one on b
 }
 
-func newChain(p *ir.Problem) *chain {
-	c := &chain{ways: ways{p, ir.NewRoutes(p.Platform)}, g: p.Graph, procs: len(p.Platform.Processors), once: true}
+func newChain(p *ir.Problem, list []ir.NodeID, block []int32) *chain {
+	c := &chain{ways: ways{p, ir.NewRoutes(p.Platform)}, g: p.Graph, procs: len(p.Platform.Processors), spine: list, block: block}
 	for q := range p.Platform.Processors {
-		c.once = c.once && p.SubmodelLimit(ir.ProcID(q)) == 1
+		c.limit = append(c.limit, p.SubmodelLimit(ir.ProcID(q)))
 	}
 	c.room = rooms(p.Platform)
-	c.spine, c.block = spine(p)
-	if len(c.spine) == 0 {
-		return c
-	}
 	c.blocks = make([][]ir.NodeID, len(c.spine))
 	for n, b := range c.block {
 		if b > 0 {
@@ -97,17 +107,15 @@ func newChain(p *ir.Problem) *chain {
 	return c
 }
 
-// spine finds nodes that come after or before every other ancestor of the last node of the longest path, and the
-// blocks between them: block i holds what is before spine[i] and, if i > 0, after spine[i-1].
-func spine(p *ir.Problem) (list []ir.NodeID, block []int32) {
+// longest finds the ends of the longest path in least costs, and all that is before its last node.
+func longest(p *ir.Problem) (first, last ir.NodeID, inside []bool) {
 	g := p.Graph
 	n := g.NumNodes()
 	if n == 0 {
-		return nil, nil
+		return ir.NoNode, ir.NoNode, nil
 	}
-	// The last node of the longest path in least costs.
 	end := make([]ir.Time, n)
-	last := ir.NodeID(0)
+	from := make([]ir.NodeID, n)
 	for i := range ir.NodeID(n) {
 		least := ir.MaxTime
 		for _, t := range p.Costs.Row(i) {
@@ -115,9 +123,10 @@ func spine(p *ir.Problem) (list []ir.NodeID, block []int32) {
 				least = min(least, t)
 			}
 		}
+		from[i] = i
 		for _, v := range g.Inputs(i) {
-			if m := g.Producer(v); m != ir.NoNode {
-				end[i] = max(end[i], end[m])
+			if m := g.Producer(v); m != ir.NoNode && (end[m] > end[i] || from[i] == i) {
+				end[i], from[i] = end[m], from[m]
 			}
 		}
 		end[i] += least
@@ -125,7 +134,7 @@ func spine(p *ir.Problem) (list []ir.NodeID, block []int32) {
 			last = i
 		}
 	}
-	inside := make([]bool, last+1)
+	inside = make([]bool, n)
 	inside[last] = true
 	for i := last; i >= 0; i-- {
 		if inside[i] {
@@ -136,6 +145,32 @@ func spine(p *ir.Problem) (list []ir.NodeID, block []int32) {
 			}
 		}
 	}
+	return from[last], last, inside
+}
+
+// after is those of some nodes that come of one.
+func after(g *ir.Graph, first ir.NodeID, inside []bool) []bool {
+	out := make([]bool, len(inside))
+	for i, yes := range inside {
+		if out[i] = yes && ir.NodeID(i) == first; !yes {
+			continue
+		}
+		for _, v := range g.Inputs(ir.NodeID(i)) {
+			if m := g.Producer(v); m != ir.NoNode {
+				out[i] = out[i] || out[m]
+			}
+		}
+	}
+	return out
+}
+
+// spine finds the nodes that come after or before every other one of some nodes, the last of which is given, and the
+// blocks between them: block i holds what is before spine[i] and, if i > 0, after spine[i-1].
+func spine(g *ir.Graph, last ir.NodeID, inside []bool) (list []ir.NodeID, block []int32) {
+	if len(inside) == 0 {
+		return nil, nil
+	}
+	inside = inside[:last+1]
 	count := 0
 	for _, yes := range inside {
 		if yes {
@@ -157,7 +192,7 @@ func spine(p *ir.Problem) (list []ir.NodeID, block []int32) {
 		}
 	}
 	forward, backward := loners(inside, count, out, in), loners(inside, count, in, out)
-	block = make([]int32, n)
+	block = make([]int32, g.NumNodes())
 	for i := range ir.NodeID(len(inside)) {
 		if !inside[i] {
 			continue
@@ -269,7 +304,7 @@ func (c *chain) hops() {
 			for b := range p {
 				if a != b {
 					row[a*p+b] = c.between(cheapest, ir.ProcID(a), ir.ProcID(b))
-				} else if !c.once {
+				} else if c.limit[b] != 1 {
 					row[a*p+b] = c.p.Platform.Processors[b].Launch
 				}
 			}

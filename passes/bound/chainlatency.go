@@ -7,56 +7,17 @@ import (
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 )
 
-// walk is the dynamic programme over the spine. A state is a set of used processors and the processor of the run at
-// hand; all sets count as one where they are not told apart.
-type walk struct {
-	*chain
-	sets   int
-	prefix []ir.Time // (spine index · procs + q): Σ of sum up to it, unsupported ones as 0
-	enter  []ir.Time // by set·procs + q: T of the spine node at hand for a run that holds it first
-	done   []ir.Time // the same for any run
-	before []ir.Time // done of the spine node before
-	queues [][]entry // by set·procs + q: entries that a run at the spine node at hand may have started with, best first
-}
-
 type entry struct {
 	from int
 	key  ir.Time // T at the entry, less prefix there
 }
 
-func newWalk(c *chain) *walk {
-	m, p := len(c.spine), c.procs
-	w := &walk{chain: c, sets: 1, prefix: make([]ir.Time, m*p)}
-	if c.once && p <= chainProcs && m<<p*p*p <= chainWork {
-		w.sets = 1 << p
-	}
-	for i := range m {
-		for q := range p {
-			if i > 0 {
-				w.prefix[i*p+q] = w.prefix[(i-1)*p+q]
-			}
-			if t := c.sum[i*p+q]; t < ir.MaxTime {
-				w.prefix[i*p+q] += t
-			}
-		}
-	}
-	w.enter, w.done, w.before = make([]ir.Time, w.sets*p), make([]ir.Time, w.sets*p), make([]ir.Time, w.sets*p)
-	w.queues = make([][]entry, w.sets*p)
-	return w
-}
-
-// with is a set with a processor, and whether the processor may start a run.
-func (w *walk) with(set, q int) (int, bool) {
-	if w.sets == 1 {
-		return 0, true
-	}
-	return set | 1<<q, set>>q&1 == 0
-}
-
 // latency walks along the spine and through the rest of the graph at once: what is known of a spine node holds for
 // the paths that go on from it.
 func (c *chain) latency() (bound ir.Time, ok bool) {
-	w := newWalk(c)
+	w := newWalk(c, chainWork)
+	w.enter, w.done, w.before = make([]ir.Time, w.sets*w.procs), make([]ir.Time, w.sets*w.procs), make([]ir.Time, w.sets*w.procs)
+	w.queues = make([][]entry, w.sets*w.procs)
 	at := 0
 	return paths(c.p, &c.ways, func(n ir.NodeID, row []ir.Time) {
 		if at < len(c.spine) && c.spine[at] == n {
@@ -94,7 +55,7 @@ func (w *walk) advance(i int, row []ir.Time) {
 		}
 		w.queues[k] = queue
 		w.done[k] = ir.MaxTime
-		if len(queue) > 0 {
+		if len(queue) > 0 && w.holds[k/p] >= w.need[i] {
 			w.done[k] = max(row[q], queue[0].key+w.prefix[i*p+q])
 		}
 	}
@@ -155,7 +116,7 @@ func (c *chain) arrival(nodes []ir.NodeID, q int) ir.Time {
 			latest = max(latest, t+up)
 		}
 	}
-	if c.once {
+	if c.limit[q] == 1 {
 		return way + copies
 	}
 	return latest
@@ -171,53 +132,178 @@ func (c *chain) nearest(block, q int) ir.Time {
 }
 
 // change enters spine node i by runs that come after one that holds the spine node before.
+//
+// If that has no replicas, all nodes of the block come after one run, R, of it, and before the run that is entered, S.
+// If no other run has part in it, the nodes of the block run in R or S, one after the other. If one other has,
+// in one of the three: they wait for each other in turn. Only with two others can any two nodes run side by side, on
+// those; with three or more, anywhere. All are runs that the walk meets nowhere else, for they start after R has ended and
+// end before S starts: they count.
 func (w *walk) change(i int, row []ir.Time) {
 	p := w.procs
 	x := w.spine[i-1]
 	single := !w.g.Replicable(x)
 	step := w.crossings(i, single)
-	earliest := ir.MaxTime
-	for _, t := range w.before {
-		earliest = min(earliest, t)
-	}
+	earliest := slices.Min(w.before)
 	if earliest == ir.MaxTime {
 		return
 	}
 	cost := w.p.Costs.Row(w.spine[i])
-	strict := single && len(w.blocks[i]) > 1 && w.g.NumNodes()*p*p*p*shareSteps <= chainNodes
+	block := w.blocks[i]
+	strict := single && len(block) > 1 && w.g.NumNodes()*p*p*p*max(shareSteps, p*pairSteps) <= chainNodes
+	several := w.sets*len(w.spine)*p*p*p*p*p/6 <= chainWork/2
 	for b := range p {
-		if cost[b] == ir.Unsupported || row[b] == ir.MaxTime {
-			continue
-		}
-		least := row[b]
 		near := w.nearest(i, b)
-		if near == ir.MaxTime {
+		if cost[b] == ir.Unsupported || row[b] == ir.MaxTime || near == ir.MaxTime {
 			continue // nothing leads there
 		}
-		if len(w.blocks[i]) > 1 {
-			least = max(least, earliest+near+cost[b]+w.shared(w.blocks[i], -1, b))
-		} else {
-			least = max(least, earliest+near+cost[b])
+		least := max(row[b], earliest+near+cost[b])
+		if len(block) > 1 {
+			least = max(least, earliest+near+cost[b]+w.shared(block, -1, b))
 		}
 		for a := range p {
-			if a == b && w.once || step[a*p+b] == ir.MaxTime {
+			t := step[a*p+b]
+			if t == ir.MaxTime {
 				continue
 			}
-			t := step[a*p+b]
-			if strict {
-				t = max(t, near+cost[b]+w.shared(w.blocks[i], a, b))
+			if !single || len(block) == 0 {
+				w.enterBy(a, b, least, t)
+				continue
 			}
-			for set := range w.sets {
-				from := w.before[set*p+a]
-				to, free := w.with(set, b)
-				if from == ir.MaxTime || !free {
+			if hop := w.hop[(i*p+a)*p+b]; hop < ir.MaxTime {
+				if turns := w.turns(block, a, b, b); turns < ir.MaxTime {
+					w.enterBy(a, b, least, max(t, hop+turns+cost[b]))
+				}
+			}
+			for k := range p {
+				in, out := w.hop[(i*p+a)*p+k], w.hop[(i*p+k)*p+b]
+				if in == ir.MaxTime || out == ir.MaxTime {
 					continue
 				}
-				k := to*p + b
-				w.enter[k] = min(w.enter[k], max(least, from+t))
+				if turns := w.turns(block, a, b, k); turns < ir.MaxTime {
+					w.enterBy(a, b, least, max(t, in+out+turns+cost[b]), k)
+				}
+			}
+			if len(block) < 2 {
+				continue
+			}
+			if strict {
+				t = max(t, near+cost[b]+w.shared(block, a, b))
+			}
+			for k := range p {
+				for l := k; l < p; l++ {
+					pair := t
+					if strict {
+						if pair = w.sideBySide(i, a, b, k, l); pair < ir.MaxTime {
+							pair = max(t, cost[b]+pair)
+						}
+					}
+					if pair < ir.MaxTime {
+						w.enterBy(a, b, least, pair, k, l)
+					}
+					for m := l; m < p && several; m++ {
+						w.enterBy(a, b, least, t, k, l, m)
+					}
+					if !several {
+						w.enterBy(a, b, least, t, k, l)
+					}
+				}
 			}
 		}
 	}
+}
+
+// enterBy enters the spine node at hand in a run on b, some time after the end of the one before in a run on a, but not
+// before least; runs of other processors had part in it.
+func (w *walk) enterBy(a, b int, least, t ir.Time, others ...int) {
+	if a == b && w.limit[b] == 1 {
+		return
+	}
+	p := w.procs
+next:
+	for set := range w.sets {
+		from := w.before[set*p+a]
+		if from == ir.MaxTime {
+			continue
+		}
+		to, free := w.with(set, b)
+		for _, k := range others {
+			if !free {
+				continue next
+			}
+			to, free = w.with(to, k)
+		}
+		if at := to*p + b; free && max(least, from+t) < w.enter[at] {
+			w.enter[at] = max(least, from+t)
+		}
+	}
+}
+
+// sideBySide is the least time from the end of spine node i-1 in a run on a to the start of spine node i in one on b if
+// the nodes between run in these, one after the other, and in two more, on k and l, which may run side by side.
+func (c *chain) sideBySide(i, a, b, k, l int) ir.Time {
+	p := c.procs
+	inK, outK := c.hop[(i*p+a)*p+k], c.hop[(i*p+k)*p+b]
+	inL, outL := c.hop[(i*p+a)*p+l], c.hop[(i*p+l)*p+b]
+	if max(inK, outK, inL, outL) == ir.MaxTime {
+		return ir.MaxTime
+	}
+	wayK, wayL := float64(inK+outK), float64(inL+outL)
+	// For any share s of k, and 1-s of l, the longer of both takes at least as much as the shares of the two add up to.
+	at := func(s float64) float64 {
+		sum := s*wayK + (1-s)*wayL
+		for _, n := range c.blocks[i] {
+			row := c.p.Costs.Row(n)
+			least := math.Inf(1)
+			for _, q := range [2]int{a, b} {
+				if row[q] != ir.Unsupported {
+					least = min(least, float64(row[q]))
+				}
+			}
+			if row[k] != ir.Unsupported {
+				least = min(least, s*float64(row[k]))
+			}
+			if row[l] != ir.Unsupported {
+				least = min(least, (1-s)*float64(row[l]))
+			}
+			sum += least
+		}
+		return sum
+	}
+	low, high := 0.0, 1.0 // the bound is concave in s
+	best := max(at(low), at(high))
+	for range pairSteps / 2 {
+		x, y := low+(high-low)*0.4, low+(high-low)*0.6
+		fx, fy := at(x), at(y)
+		best = max(best, fx, fy)
+		if fx < fy {
+			low = x
+		} else {
+			high = y
+		}
+	}
+	if math.IsInf(best, 1) {
+		return ir.MaxTime // some node runs on none of them
+	}
+	return ir.Time(best * (1 - 1e-9))
+}
+
+// turns is the least time of some nodes one after the other on three processors; MaxTime if these cannot run them all.
+func (c *chain) turns(nodes []ir.NodeID, a, b, k int) ir.Time {
+	var sum ir.Time
+	for _, n := range nodes {
+		row := c.p.Costs.Row(n)
+		least := ir.MaxTime
+		for _, q := range [3]int{a, b, k} {
+			if row[q] != ir.Unsupported {
+				least = min(least, row[q])
+			}
+		}
+		if least == ir.MaxTime {
+			return least
+		}
+		sum += least
+	}
+	return sum
 }
 
 // crossings are, for processors a and b, the least time from the end of the work on the spine node before block i in a
@@ -315,7 +401,7 @@ func (c *chain) shared(nodes []ir.NodeID, a, b int) ir.Time {
 	share := make([]float64, p)
 	others := 0
 	for q := range share {
-		if !c.once || q != a && q != b {
+		if c.limit[q] != 1 || q != a && q != b {
 			share[q] = 1
 			others++
 		}

@@ -2,20 +2,18 @@ package bound
 
 import "github.com/dnnsplit/dnnsplit/compiler/ir"
 
-// bottleneck bounds the largest load: a walk along the spine in runs, every one on a processor of its own, of which
-// none and no channel that they must use takes longer.
+// bottleneck bounds the largest load: a walk along the spine in runs, of which none and no channel that they must use
+// takes longer. What several runs of a processor take together it does not add up.
 func (c *chain) bottleneck() (ir.Time, bool) {
 	m, p := len(c.spine), c.procs
-	if !c.once || p > chainProcs || m*(m/2+p)<<p*p > chainWork {
-		return 0, true
-	}
-	w := newWalk(c)
-	if w.sets == 1 {
+	w := newWalk(c, chainWork/(m/2/p+1))
+	if m*(m/2+p)*w.sets*p > chainWork {
 		return 0, true
 	}
 	pf := c.p.Platform
-	copied := func(d *ir.Copy, v ir.ValueID) ir.Time {
-		if d == nil || v < 0 {
+	// What a processor with several runs has in its memory needs no copies between them.
+	copied := func(q int, d *ir.Copy, v ir.ValueID) ir.Time {
+		if d == nil || v < 0 || c.limit[q] != 1 {
 			return 0
 		}
 		return d.Time(c.g.Bytes(v))
@@ -31,7 +29,8 @@ func (c *chain) bottleneck() (ir.Time, bool) {
 		if i == 0 {
 			for q := range p {
 				if c.p.Costs.Of(c.spine[0], ir.ProcID(q)) != ir.Unsupported {
-					enter[(1<<q)*p+q] = 0
+					set, _ := w.with(0, q)
+					enter[set*p+q] = 0
 				}
 			}
 		} else {
@@ -43,8 +42,9 @@ func (c *chain) bottleneck() (ir.Time, bool) {
 						continue
 					}
 					for b := range p {
-						if set>>b&1 == 0 && way[a*p+b] < ir.MaxTime {
-							k := i*cells + (set|1<<b)*p + b
+						to, free := w.with(set, b)
+						if free && way[a*p+b] < ir.MaxTime {
+							k := i*cells + to*p + b
 							enter[k] = min(enter[k], max(from, way[a*p+b]))
 						}
 					}
@@ -60,15 +60,15 @@ func (c *chain) bottleneck() (ir.Time, bool) {
 			}
 			first := e.Launch + cost
 			if i > 0 {
-				first += copied(e.Upload, c.least[i])
+				first += copied(q, e.Upload, c.least[i])
 			}
 			for k := i; k <= c.reach[i*p+q]; k++ {
 				load := first + w.prefix[k*p+q] - w.prefix[i*p+q]
 				if k+1 < m {
-					load += copied(e.Download, c.least[k+1])
+					load += copied(q, e.Download, c.least[k+1])
 				}
 				for set := range w.sets {
-					if from := enter[i*cells+set*p+q]; from < ir.MaxTime {
+					if from := enter[i*cells+set*p+q]; from < ir.MaxTime && w.holds[set] >= w.need[k] {
 						to := &left[k*cells+set*p+q]
 						*to = min(*to, max(from, load))
 					}
@@ -93,6 +93,9 @@ func (c *chain) narrowest(i int) []ir.Time {
 		for b := range p {
 			out[a*p+b] = ir.MaxTime
 			if a == b {
+				if c.limit[a] != 1 {
+					out[a*p+b] = 0
+				}
 				continue
 			}
 			if v < 0 {

@@ -107,49 +107,13 @@ type labelling struct {
 	label []int32 // by unit
 	ends  []int32 // by edge: label of its earlier end · procs + that of its later end
 	load  []float64
+	mean  []float64 // of the loads of late
 	held  []float64
 	row   []int64 // scratch, procs
 }
 
 // impossible is a price that stands for no price at all; sums of others stay far below.
 const impossible = math.MaxInt64 / 1024
-
-// terms are rows of (what is loaded, for how long); most is the longest of a row, impossible rows have ok false.
-type terms struct {
-	start  []int32
-	at     []int16
-	amount []float64
-	most   []ir.Time
-	ok     []bool
-}
-
-func (t *terms) add(at int, time ir.Time, share float64) {
-	t.at = append(t.at, int16(at))
-	t.amount = append(t.amount, float64(time)*share)
-	if n := len(t.most) - 1; time > t.most[n] {
-		t.most[n] = time
-	}
-}
-
-func (t *terms) row() {
-	t.start = append(t.start, int32(len(t.at)))
-	t.most = append(t.most, 0)
-	t.ok = append(t.ok, true)
-}
-
-func (t *terms) refuse() { t.ok[len(t.ok)-1] = false }
-
-// sum is the price of a row, rounded down; impossible if it is, or if a part of it is above limit.
-func (t *terms) sum(row int, weight []float64, limit ir.Time) int64 {
-	if !t.ok[row] || t.most[row] > limit {
-		return impossible
-	}
-	sum := 0.0
-	for i := t.start[row]; i < t.start[row+1]; i++ {
-		sum += weight[t.at[i]] * t.amount[i]
-	}
-	return int64(sum * (1 - 1e-9))
-}
 
 func newLabelling(u *unitGraph) *labelling {
 	pf := u.p.Platform
@@ -160,7 +124,7 @@ func newLabelling(u *unitGraph) *labelling {
 	l := &labelling{
 		unitGraph: u, weight: make([]float64, loads), memory: make([]float64, u.procs+len(pf.Devices)),
 		price: make([]int64, u.units*u.procs), able: make([]bool, u.units*u.procs), pair: make([]int64, len(u.edges)*u.procs*u.procs), msg: make([]int64, 2*len(u.edges)*u.procs),
-		label: make([]int32, u.units), ends: make([]int32, len(u.edges)), load: make([]float64, loads), held: make([]float64, u.procs+len(pf.Devices)), row: make([]int64, u.procs),
+		label: make([]int32, u.units), ends: make([]int32, len(u.edges)), load: make([]float64, loads), mean: make([]float64, loads), held: make([]float64, u.procs+len(pf.Devices)), row: make([]int64, u.procs),
 	}
 	l.tabulate()
 	var total float64
@@ -177,135 +141,21 @@ func newLabelling(u *unitGraph) *labelling {
 	return l
 }
 
-// tabulate lists what labels and pairs of labels load.
-func (l *labelling) tabulate() {
-	pf, g := l.p.Platform, l.p.Graph
-	t := &l.unary
-	for u := range l.units {
-		for q := range l.procs {
-			t.row()
-			c := l.cost[u*l.procs+q]
-			if c == ir.Unsupported {
-				t.refuse()
-				continue
-			}
-			t.add(q, c, 1)
-			// Whoever runs anything pays for a launch; if it runs all, every unit brings its part of one.
-			t.add(q, pf.Processors[q].Launch, 1/float64(l.units))
-			for _, f := range l.own[u] {
-				if f.out {
-					if d := pf.Processors[q].Download; d != nil {
-						t.add(q, d.Time(g.Bytes(f.value)), 1)
-					}
-					l.travel(t, f.value, pf.Processors[q].Device, pf.Sink, 1)
-					continue
-				}
-				if d := pf.Processors[q].Upload; d != nil {
-					t.add(q, d.Time(g.Bytes(f.value)), f.share)
-				}
-				l.travel(t, f.value, pf.Source, pf.Processors[q].Device, f.share)
-			}
-		}
-	}
-	t.start = append(t.start, int32(len(t.at)))
-	t = &l.cross
-	for _, e := range l.edges {
-		for _, x := range e.values {
-			l.free = append(l.free, l.easiest(x.via))
-			for a := range l.procs {
-				for b := range l.procs {
-					t.row()
-					if a == b {
-						continue
-					}
-					from, to := &pf.Processors[a], &pf.Processors[b]
-					fromAt, toAt := a, b
-					if x.back {
-						from, to, fromAt, toAt = to, from, b, a
-					}
-					size := g.Bytes(x.value)
-					if d := from.Download; d != nil && !g.IsOutput(x.value) { // an output is downloaded anyhow
-						t.add(fromAt, d.Time(size), x.share)
-					}
-					if d := to.Upload; d != nil {
-						t.add(toAt, d.Time(size), x.share)
-					}
-					if to.Device == pf.Sink && g.IsOutput(x.value) {
-						continue // it travels there anyhow
-					}
-					l.travel(t, x.value, from.Device, to.Device, x.share)
-				}
-			}
-		}
-	}
-	t.start = append(t.start, int32(len(t.at)))
-}
-
-// easiest finds, by processor, the longest part of the way of that value which gets there most easily from any other.
-func (l *labelling) easiest(values []ir.ValueID) []ir.Time {
-	if values == nil {
-		return nil
-	}
-	pf := l.p.Platform
-	free := make([]ir.Time, l.procs)
-	for b := range free {
-		free[b] = ir.MaxTime
-		for _, v := range values {
-			for a := range l.procs {
-				if a == b || l.p.Costs.Of(l.p.Graph.Producer(v), ir.ProcID(a)) == ir.Unsupported {
-					continue
-				}
-				var t terms
-				t.row()
-				size := l.p.Graph.Bytes(v)
-				if d := pf.Processors[b].Upload; d != nil {
-					t.add(b, d.Time(size), 0)
-				}
-				if d := pf.Processors[a].Download; d != nil {
-					t.add(a, d.Time(size), 0)
-				}
-				l.travel(&t, v, pf.Processors[a].Device, pf.Processors[b].Device, 0)
-				if t.ok[0] {
-					free[b] = min(free[b], t.most[0])
-				}
-			}
-		}
-	}
-	return free
-}
-
-// travel adds the channels that a value keeps busy between two devices.
-func (l *labelling) travel(t *terms, v ir.ValueID, from, to ir.DeviceID, share float64) {
-	if from == ir.NoDevice || to == ir.NoDevice || from == to {
-		return
-	}
-	size := l.p.Graph.Bytes(v)
-	route := l.routes.Find(from, to, size)
-	if route == nil {
-		t.refuse()
-		return
-	}
-	for _, k := range route {
-		t.add(l.procs+int(l.chans[k]), l.p.Platform.Links[k].Busy(size), share)
-	}
-}
-
 // climb is the best bound that some steps find, supposing that nothing takes longer than limit. It starts from the best
 // weights so far.
 func (l *labelling) climb(ctx context.Context, steps int, limit ir.Time) ir.Time {
 	pf := l.p.Platform
 	clear(l.msg) // what is impossible depends on the limit
 	l.within(limit)
-	if l.best == nil {
-		_, share := area(l.p)
-		copy(l.weight, share)
-		for at := range l.weight {
-			l.weight[at] = max(l.weight[at], 1e-4)
-		}
-	} else {
-		copy(l.weight, l.best)
-		copy(l.memory, l.best[len(l.weight):])
+	bare, share := area(l.ableOnly())
+	if bare > limit {
+		return bare
 	}
+	copy(l.weight, share)
+	for at := range l.weight {
+		l.weight[at] = max(l.weight[at], 1e-4)
+	}
+	clear(l.mean)
 	best := int64(0)
 	for i := range steps {
 		if ctx.Err() != nil {
@@ -344,69 +194,9 @@ func (l *labelling) climb(ctx context.Context, steps int, limit ir.Time) ir.Time
 		if t := ir.Time(best) << l.shift; t > limit {
 			break
 		}
-		l.follow(0.1/math.Sqrt(float64(i+1)), float64(max(best, 1)))
+		l.follow(0.2/math.Sqrt(float64(i+1)), float64(max(best, 1)))
 	}
 	return ir.Time(best) << l.shift
-}
-
-// prices fills price and pair from the weights.
-func (l *labelling) prices(limit ir.Time) {
-	p := l.procs
-	unit := math.Ldexp(1, -int(l.shift))
-	weight := slices.Clone(l.weight)
-	for i := range weight {
-		weight[i] *= unit
-	}
-	for u := range l.units {
-		for q := range p {
-			x := int64(impossible)
-			if l.able[u*p+q] {
-				x = l.unary.sum(u*p+q, weight, limit)
-			}
-			if x < impossible {
-				y := (l.memory[q] + l.memory[p+int(l.p.Platform.Processors[q].Device)]) * l.bytes[u]
-				x += int64(y * (1 - 1e-9))
-			}
-			l.price[u*p+q] = x
-		}
-	}
-	at := 0
-	for e := range l.edges {
-		out := l.pair[e*p*p : (e+1)*p*p]
-		clear(out)
-		for q := range p {
-			if l.edges[e].apart != nil && l.edges[e].apart[q] {
-				out[q*p+q] = impossible
-			}
-		}
-		for _, x := range l.edges[e].values {
-			for a := range p {
-				for b := range p {
-					row := at*p*p + a*p + b
-					price := l.cross.sum(row, weight, limit)
-					if free := l.free[at]; free != nil && price >= impossible {
-						to := b
-						if x.back {
-							to = a
-						}
-						if free[to] <= limit {
-							price = 0
-						}
-					}
-					if to := b; a != b && x.copy >= 0 {
-						if x.back {
-							to = a
-						}
-						if c := l.p.Costs.Of(ir.NodeID(x.copy), ir.ProcID(to)); c != ir.Unsupported {
-							price = min(price, int64(weight[to]*float64(c)*x.share*(1-1e-9)))
-						}
-					}
-					out[a*p+b] = min(impossible, out[a*p+b]+price)
-				}
-			}
-			at++
-		}
-	}
 }
 
 // follow raises the weights of what the labels that look best load most, and the price of memory that they lack.
@@ -433,10 +223,13 @@ func (l *labelling) follow(step, value float64) {
 			at++
 		}
 	}
-	most := slices.Max(l.load)
+	for at, x := range l.load {
+		l.mean[at] += 0.2 * (x - l.mean[at])
+	}
+	most := slices.Max(l.mean)
 	if most > 0 {
 		for at := range l.weight {
-			l.weight[at] = max(1e-6, l.weight[at]*math.Exp(step*l.load[at]/most))
+			l.weight[at] = max(1e-6, l.weight[at]*math.Exp(step*l.mean[at]/most))
 		}
 	}
 	price := func(at int, limit int64) {

@@ -12,6 +12,7 @@ type unitGraph struct {
 	p      *ir.Problem
 	procs  int
 	routes *ir.Routes
+	ways   *passages
 	chans  []ir.ChannelID // by link
 	nchan  int
 
@@ -21,8 +22,9 @@ type unitGraph struct {
 	bytes []float64 // by unit: weights, those of several units in equal parts
 	own   [][]flowing
 	edges []unitEdge
-	after [][]int32 // by unit: its edges to later units
-	prior [][]int32 // by unit: its edges from earlier units
+	known map[[2]int32]int32 // by its units: the edge
+	after [][]int32          // by unit: its edges to later units
+	prior [][]int32          // by unit: its edges from earlier units
 }
 
 // flowing is a value that comes from the caller or goes to it.
@@ -30,6 +32,7 @@ type flowing struct {
 	value ir.ValueID
 	out   bool
 	share float64
+	way   int32 // of what may come in its stead; -1: nothing
 }
 
 // unitEdge is what flows between two units; from is the earlier one.
@@ -44,6 +47,7 @@ type edgeValue struct {
 	share float64 // of its price: all pairs that it flows between have 1 together
 	copy  int32   // its producer, if consumers may hold replicas of that, else -1
 	back  bool    // it flows to the earlier unit; units of groups may
+	way   int32   // of what may flow in its stead; -1: nothing
 
 	// via, if it is not nil, makes this no flow of its own but a demand: the reader needs what comes of the value by way of nodes that
 	// may be replicated, so either the value gets to the reader's processor or one of via does.
@@ -53,6 +57,7 @@ type edgeValue struct {
 func newUnitGraph(p *ir.Problem) *unitGraph {
 	g := p.Graph
 	u := &unitGraph{p: p, procs: len(p.Platform.Processors), routes: ir.NewRoutes(p.Platform), unit: make([]int32, g.NumNodes())}
+	u.ways = newPassages(p, u.routes)
 	var names []string
 	u.chans, names = p.Platform.Channels()
 	u.nchan = len(names)
@@ -124,55 +129,133 @@ func rooms(pf *ir.Platform) []int64 {
 
 // findEdges gives the price of a value in equal parts to the pairs of its producer's unit and its consumers'. What
 // a processor pays for a value, it pays once for all its consumers there: parts that add up to one are no more.
+// Families with replicable nodes have two such accounts, each of which is below what any plan pays, and so is what
+// lies between them: one of each value by itself, which a replica gives for its own cost, and one of the family.
 func (u *unitGraph) findEdges() {
 	g := u.p.Graph
 	u.own = make([][]flowing, u.units)
 	u.after, u.prior = make([][]int32, u.units), make([][]int32, u.units)
-	known := map[[2]int32]int32{}
-	add := func(from, to int32, x edgeValue) {
-		a, b := min(from, to), max(from, to)
-		e, ok := known[[2]int32{a, b}]
-		if !ok {
-			e = int32(len(u.edges))
-			known[[2]int32{a, b}] = e
-			u.edges = append(u.edges, unitEdge{from: a, to: b})
-			u.after[a] = append(u.after[a], e)
-			u.prior[b] = append(u.prior[b], e)
-		}
-		u.edges[e].values = append(u.edges[e].values, x)
-	}
-	var readers []int32
+	u.known = map[[2]int32]int32{}
+	f := newFamilies(g)
+	readers := u.readers(f)
+	var units []int32
 	for v := range ir.ValueID(g.NumValues()) {
+		n := g.Producer(v)
 		from, original := int32(-1), int32(-1)
-		if n := g.Producer(v); n != ir.NoNode {
+		if n != ir.NoNode {
 			from = u.unit[n]
-			if g.Replicable(n) {
+			if f.soft[n] {
 				original = int32(n)
 			}
 			if g.IsOutput(v) {
-				u.own[from] = append(u.own[from], flowing{v, true, 1})
+				u.own[from] = append(u.own[from], flowing{v, true, 1, -1})
 			}
 		}
-		readers = readers[:0]
+		whole := 1.0
+		if root := f.root(v); len(readers[root]) > 0 {
+			whole = singly
+			if root == v {
+				u.together(f, v, readers[v])
+			}
+		}
+		units = units[:0]
 		for _, c := range g.Consumers(v) {
-			if r := u.unit[c]; r != from && !slices.Contains(readers, r) {
-				readers = append(readers, r)
+			if r := u.unit[c]; r != from && !slices.Contains(units, r) {
+				units = append(units, r)
 			}
 		}
-		for _, r := range readers {
-			share := 1 / float64(len(readers))
+		for _, r := range units {
+			share := whole / float64(len(units))
 			if from < 0 {
-				u.own[r] = append(u.own[r], flowing{v, false, share})
+				u.own[r] = append(u.own[r], flowing{v, false, share, -1})
 				continue
 			}
-			add(from, r, edgeValue{value: v, share: share, copy: original, back: from > r})
+			u.connect(from, r, edgeValue{value: v, share: share, copy: original, way: -1})
 			if original >= 0 {
-				u.demand(v, nil, func(w ir.ValueID, via []ir.ValueID) {
+				u.demand(f, v, nil, func(w ir.ValueID, via []ir.ValueID) {
 					if m := u.unit[g.Producer(w)]; m != r {
-						add(m, r, edgeValue{value: w, copy: -1, back: m > r, via: via})
+						u.connect(m, r, edgeValue{value: w, copy: -1, via: via, way: -1})
 					}
 				})
 			}
+		}
+	}
+}
+
+// singly is the part of a family's price that its values get each by itself.
+const singly = 0.5
+
+// connect adds a value to the edge between two units.
+func (u *unitGraph) connect(from, to int32, x edgeValue) {
+	a, b := min(from, to), max(from, to)
+	x.back = from > to
+	e, ok := u.known[[2]int32{a, b}]
+	if !ok {
+		e = int32(len(u.edges))
+		u.known[[2]int32{a, b}] = e
+		u.edges = append(u.edges, unitEdge{from: a, to: b})
+		u.after[a] = append(u.after[a], e)
+		u.prior[b] = append(u.prior[b], e)
+	}
+	u.edges[e].values = append(u.edges[e].values, x)
+}
+
+// reader is a unit that reads a member of a family.
+type reader struct {
+	unit   int32
+	member ir.ValueID
+	least  int64 // size of what it may send for
+	soft   bool  // what reads there is replicable
+}
+
+// readers finds, for roots of families with replicable nodes, the units that read members: of the members that a unit
+// reads the one that asks for most. Where any of them is no replicable node, those alone count.
+func (u *unitGraph) readers(f *families) [][]reader {
+	g := u.p.Graph
+	all := make([][]reader, g.NumValues())
+	large := make([]bool, g.NumValues())
+	for v := range all {
+		if f.from[v] >= 0 {
+			large[f.root(ir.ValueID(v))] = true
+		}
+	}
+	for v := range ir.ValueID(g.NumValues()) {
+		root := f.root(v)
+		if !large[root] {
+			continue
+		}
+		least := f.way(v).sizes[0]
+		for _, c := range g.Consumers(v) {
+			r := reader{u.unit[c], v, least, f.soft[c]}
+			if m := g.Producer(root); m != ir.NoNode && u.unit[m] == r.unit {
+				continue
+			}
+			k := slices.IndexFunc(all[root], func(x reader) bool { return x.unit == r.unit })
+			switch {
+			case k < 0:
+				all[root] = append(all[root], r)
+			case all[root][k].soft && !r.soft || all[root][k].soft == r.soft && all[root][k].least < r.least:
+				all[root][k] = r
+			}
+		}
+	}
+	for root, list := range all {
+		if slices.ContainsFunc(list, func(r reader) bool { return !r.soft }) {
+			all[root] = slices.DeleteFunc(list, func(r reader) bool { return r.soft })
+		}
+	}
+	return all
+}
+
+// together gives the price of a family to the pairs of its root's unit and those of its readers.
+func (u *unitGraph) together(f *families, root ir.ValueID, readers []reader) {
+	share := (1 - singly) / float64(len(readers))
+	for _, r := range readers {
+		way := u.ways.add(f.way(r.member))
+		if m := u.p.Graph.Producer(root); m != ir.NoNode {
+			u.connect(u.unit[m], r.unit, edgeValue{value: root, share: share, copy: -1, way: way})
+		} else {
+			u.own[r.unit] = append(u.own[r.unit], flowing{root, false, share, way})
 		}
 	}
 }
@@ -181,7 +264,7 @@ func (u *unitGraph) findEdges() {
 const mostVia = 6
 
 // demand finds the values of nodes that are not replicated from which v is made by nodes that may be.
-func (u *unitGraph) demand(v ir.ValueID, via []ir.ValueID, found func(ir.ValueID, []ir.ValueID)) {
+func (u *unitGraph) demand(f *families, v ir.ValueID, via []ir.ValueID, found func(ir.ValueID, []ir.ValueID)) {
 	g := u.p.Graph
 	if len(via) == mostVia {
 		return
@@ -190,8 +273,8 @@ func (u *unitGraph) demand(v ir.ValueID, via []ir.ValueID, found func(ir.ValueID
 	for _, w := range g.Inputs(g.Producer(v)) {
 		switch n := g.Producer(w); {
 		case n == ir.NoNode:
-		case g.Replicable(n):
-			u.demand(w, via, found)
+		case f.soft[n]:
+			u.demand(f, w, via, found)
 		default:
 			found(w, via)
 		}
