@@ -50,11 +50,18 @@ func short(p *ir.Problem) []string {
 		}
 		return most, name
 	}
+	heavy := 0
 	for n := range ir.NodeID(g.NumNodes()) {
 		need := nodeBytes(g, n)
 		if most, name := roomiest(n); most >= 0 && need > most {
+			if heavy++; heavy > namedNodes {
+				continue
+			}
 			reasons = append(reasons, fmt.Sprintf("node %q%s alone needs %d bytes, %d more than processor %q has, the roomiest that may run it", g.NodeName(n), ofOp(g.Op(n)), need, need-most, name))
 		}
+	}
+	if heavy > namedNodes {
+		reasons = append(reasons, fmt.Sprintf("%d more nodes alone need more than any processor has that may run them", heavy-namedNodes))
 	}
 	for id := range ir.GroupID(g.NumGroups()) {
 		members := g.Members(id)
@@ -80,6 +87,75 @@ func short(p *ir.Problem) []string {
 		}
 	}
 	return reasons
+}
+
+// namedNodes is how many nodes an explanation names for one reason.
+const namedNodes = 3
+
+// stuck names a node to which some value that it reads can get on no processor that may run it, or an output that cannot get to the
+// sink from where it can be made.
+func stuck(p *ir.Problem) (reasons []string) {
+	g, pf := p.Graph, p.Platform
+	procs := len(pf.Processors)
+	routes := ir.NewRoutes(pf)
+	leads := func(v ir.ValueID, from, to ir.DeviceID) bool {
+		return from == ir.NoDevice || routes.Find(from, to, g.Bytes(v)) != nil
+	}
+	had := make([]bool, g.NumValues()*procs)
+	for v := range ir.ValueID(g.NumValues()) {
+		if g.IsInput(v) {
+			for q, e := range pf.Processors {
+				had[int(v)*procs+q] = leads(v, pf.Source, e.Device)
+			}
+		}
+	}
+	runs := make([]bool, procs)
+	for n := range ir.NodeID(g.NumNodes()) {
+		able, where, what := false, ir.NoProc, ir.ValueID(-1)
+		for q, c := range p.Costs.Row(n) {
+			runs[q] = c != ir.Unsupported
+			for _, v := range g.Inputs(n) {
+				if runs[q] && !had[int(v)*procs+q] {
+					runs[q], where, what = false, ir.ProcID(q), v
+				}
+			}
+			able = able || runs[q]
+		}
+		if !able {
+			if where == ir.NoProc {
+				return nil // it runs nowhere at all
+			}
+			return append(reasons, fmt.Sprintf("node %q%s reads value %q, which no link brings to %s", g.NodeName(n), ofOp(g.Op(n)), g.ValueName(what), among(pf, p.Costs.Row(n), where)))
+		}
+		for _, v := range g.Outputs(n) {
+			home := false
+			for q, e := range pf.Processors {
+				at := &had[int(v)*procs+q]
+				for a, from := range pf.Processors {
+					*at = *at || runs[a] && leads(v, from.Device, e.Device)
+				}
+				home = home || runs[q] && (pf.Sink == ir.NoDevice || leads(v, e.Device, pf.Sink))
+			}
+			if g.IsOutput(v) && !home {
+				return append(reasons, fmt.Sprintf("no link brings output %q from where it can be made to the sink, device %q", g.ValueName(v), pf.Devices[pf.Sink].Name))
+			}
+		}
+	}
+	return nil
+}
+
+// among names the processors that support a node: the one given, if it is the only one.
+func among(pf *ir.Platform, row []ir.Time, only ir.ProcID) string {
+	able := 0
+	for _, c := range row {
+		if c != ir.Unsupported {
+			able++
+		}
+	}
+	if able == 1 {
+		return fmt.Sprintf("processor %q, the only one that may run it", pf.Processors[only].Name)
+	}
+	return "any processor that may run it"
 }
 
 // together is the memory of all processors, within the limits of their devices.

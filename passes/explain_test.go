@@ -133,3 +133,76 @@ func TestRelaxOneProcessor(t *testing.T) {
 		t.Errorf("%q", reasons)
 	}
 }
+
+// Groups that no processor holds, or may run, are said to be what stands in the way, and that splitting them would do.
+func TestExplainGroups(t *testing.T) {
+	build := func() *ir.Problem {
+		b := ir.NewBuilder("chain")
+		x := b.Value(ir.Value{Name: "x", Bytes: 1, ResidentBytes: 1, Input: true})
+		for _, name := range []string{"a", "b", "c"} {
+			y := b.Value(ir.Value{Name: "y" + name, Bytes: 1, ResidentBytes: 1, Output: name == "c"})
+			n := ir.Node{Name: name, Inputs: []ir.ValueID{x}, Outputs: []ir.ValueID{y}, Weights: []ir.WeightID{b.Weight("w"+name, 100)}}
+			if name != "b" {
+				n.Group = "ends"
+			}
+			b.Node(n)
+			x = y
+		}
+		g, err := b.Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &ir.Problem{Graph: g, Costs: ir.NewCosts(3, 3), Submodels: 1, Platform: &ir.Platform{Source: ir.NoDevice, Sink: ir.NoDevice, Devices: []ir.Device{{Name: "d", MemoryBytes: ir.UnlimitedBytes}}}}
+		for q, name := range []string{"p", "q", "r"} {
+			p.Platform.Processors = append(p.Platform.Processors, ir.Processor{Name: name, MemoryBytes: ir.UnlimitedBytes, MaxSubmodels: ir.DefaultSubmodels})
+			for n := range ir.NodeID(3) {
+				p.Costs.Set(n, ir.ProcID(q), ir.Microsecond)
+			}
+		}
+		return p
+	}
+	small := build()
+	for q := range small.Platform.Processors {
+		small.Platform.Processors[q].MemoryBytes = 150
+	}
+	apart := build()
+	for n, q := range []ir.ProcID{0, 1, 2} {
+		for k := range ir.ProcID(3) {
+			if k != q {
+				apart.Costs.Set(ir.NodeID(n), k, ir.Unsupported)
+			}
+		}
+	}
+	for _, c := range []struct {
+		p    *ir.Problem
+		want []string
+	}{
+		{small, []string{`the weights of group "ends" take 200 bytes, 50 more than`, `it would fit if groups might be split: group "ends": node "a" is on`}},
+		{apart, []string{`no processor may run all nodes of group "ends"`, `it would fit if groups might be split: group "ends": node "a" is on p, node "c" on r`}},
+	} {
+		_, err := Place(t.Context(), c.p, Options{})
+		e, ok := IsInfeasible(err)
+		if !ok || !e.Proved {
+			t.Errorf("placing gave %v", err)
+			continue
+		}
+		for _, want := range c.want {
+			if !strings.Contains(e.Error(), want) {
+				t.Errorf("%q is not in %q", want, e)
+			}
+		}
+	}
+}
+
+// What cannot travel is named, and where it would have to go.
+func TestExplainLinks(t *testing.T) {
+	p := randomProblem(t, rand.New(rand.NewPCG(9, 10)), 12, 2)
+	p.Platform.Links = nil
+	p.Platform.Source = 0
+	p.Costs.Set(5, 0, ir.Unsupported)
+	_, err := Place(t.Context(), p, Options{})
+	e, ok := IsInfeasible(err)
+	if want := `which no link brings to processor "p1", the only one that may run it`; !ok || !e.Proved || !strings.Contains(e.Error(), want) || !strings.Contains(e.Error(), `node "n5" reads value`) {
+		t.Errorf("%q is not in %v", want, err)
+	}
+}

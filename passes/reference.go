@@ -3,6 +3,7 @@ package passes
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -14,34 +15,43 @@ import (
 
 // supported finds nodes and groups that no processor can take.
 func supported(j *job) error {
-	g, pf := j.p.Graph, j.p.Platform
-	var reasons []string
-	for n := range ir.NodeID(g.NumNodes()) {
-		able := false
-		for _, c := range j.p.Costs.Row(n) {
-			able = able || c != ir.Unsupported
+	reasons, groups := homeless(j.p)
+	switch {
+	case len(reasons) == 0:
+		return nil
+	case groups:
+		if way := j.relaxGroups(); way != "" {
+			reasons = append(reasons, way)
 		}
-		if !able {
+	}
+	return &InfeasibleError{Proved: true, Reasons: reasons}
+}
+
+// homeless lists the nodes that no processor may run, or, if there are none, the groups.
+func homeless(p *ir.Problem) (reasons []string, groups bool) {
+	g := p.Graph
+	for n := range ir.NodeID(g.NumNodes()) {
+		if slices.Max(p.Costs.Row(n)) == ir.Unsupported {
 			reasons = append(reasons, fmt.Sprintf("no processor may run node %q%s", g.NodeName(n), ofOp(g.Op(n))))
 		}
 	}
+	if len(reasons) > 0 {
+		return reasons, false
+	}
 	for id := range ir.GroupID(g.NumGroups()) {
 		able := false
-		for q := range pf.Processors {
+		for q := range p.Platform.Processors {
 			all := true
 			for _, n := range g.Members(id) {
-				all = all && j.p.Costs.Of(n, ir.ProcID(q)) != ir.Unsupported
+				all = all && p.Costs.Of(n, ir.ProcID(q)) != ir.Unsupported
 			}
 			able = able || all
 		}
-		if !able && len(reasons) == 0 {
+		if !able {
 			reasons = append(reasons, fmt.Sprintf("no processor may run all nodes of group %q", g.GroupName(id)))
 		}
 	}
-	if len(reasons) > 0 {
-		return &InfeasibleError{Proved: true, Reasons: reasons}
-	}
-	return nil
+	return reasons, true
 }
 
 func ofOp(op string) string {
@@ -54,7 +64,7 @@ func ofOp(op string) string {
 // bounds computes lower bounds that hold before anything is searched.
 func bounds(j *job) error {
 	p := bound.Reduce(j.p)
-	if err := supported(&job{p: p}); err != nil {
+	if reasons, _ := homeless(p); len(reasons) > 0 {
 		return explain(j, "some node or group needs more memory than any processor has that may run it")
 	}
 	done := make(chan struct{})
@@ -68,11 +78,14 @@ func bounds(j *job) error {
 	<-done
 	if !ok || j.o.Objective == ir.Throughput {
 		if _, reached := bound.Path(p); !reached {
+			if reasons := stuck(p); len(reasons) > 0 {
+				return &InfeasibleError{Proved: true, Reasons: append(reasons, relax(j)...)}
+			}
 			return explain(j, "some value cannot travel to any processor that could use it, or to the sink: links are missing")
 		}
 	}
 	if !ok {
-		return explain(j, "no row of runs through the nodes that all others come before or after keeps the limits on memory and on the number of sub-models")
+		return explain(j, "nodes that come one after another need more runs, or more memory, than the limits on sub-models and on memory leave")
 	}
 	j.raise(chain)
 	j.raise(j.area)

@@ -11,7 +11,8 @@ import (
 )
 
 // relax names changes of the problem after which a plan is found, with what each limit would have to be: more
-// sub-models, more memory and how much of it where, nodes that would have to run elsewhere, links.
+// sub-models, more memory and how much of it where, groups that would have to be split, nodes that would have to run
+// elsewhere, links.
 func relax(j *job) []string {
 	var reasons []string
 	add := func(way string) {
@@ -21,10 +22,9 @@ func relax(j *job) []string {
 	}
 	add(j.relaxSubmodels())
 	add(j.relaxMemory())
-	if len(reasons) == 0 {
-		add(j.relaxPlaces())
-		add(j.relaxLinks())
-	}
+	add(j.relaxGroups())
+	add(j.relaxPlaces())
+	add(j.relaxLinks())
 	return reasons
 }
 
@@ -193,6 +193,21 @@ func (j *job) lacks(plan *ir.Plan) (extra int64, text string) {
 	return extra, "it would fit with more memory: " + strings.Join(where, ", ")
 }
 
+// relaxGroups lets the nodes of groups run apart.
+func (j *job) relaxGroups() string {
+	g := j.p.Graph
+	if g.NumGroups() == 0 || g.NumNodes() > slowNodes {
+		return ""
+	}
+	free := *j.p
+	free.Graph = g.Ungrouped()
+	what := j.broken(j.quickly(&free, true), ir.RuleGroup)
+	if what == "" {
+		return ""
+	}
+	return "it would fit if groups might be split: " + what
+}
+
 // relaxPlaces lets every node run everywhere, at the price of the slowest processor that may run it.
 func (j *job) relaxPlaces() string {
 	if j.p.Graph.NumNodes() > slowNodes {
@@ -254,9 +269,12 @@ func (j *job) broken(plan *ir.Plan, rule ir.Rule) string {
 	var what []string
 	for _, err := range list {
 		var v *ir.Violation
-		if errors.As(err, &v) && v.Rule == rule && len(what) < 3 {
+		if errors.As(err, &v) && v.Rule == rule {
 			what = append(what, v.Msg)
 		}
+	}
+	if len(what) > namedNodes {
+		what = append(what[:namedNodes], "and more")
 	}
 	return strings.Join(what, ", ")
 }

@@ -72,6 +72,18 @@ func (g *Graph) Weights(n NodeID) []WeightID { return g.weights.row(int(n)) }
 // Group is the colocation group of n, NoGroup if it has none.
 func (g *Graph) Group(n NodeID) GroupID { return g.group[n] }
 
+// Ungrouped is the same graph without colocation groups.
+func (g *Graph) Ungrouped() *Graph {
+	free := *g
+	free.group = make([]GroupID, len(g.group))
+	for n := range free.group {
+		free.group[n] = NoGroup
+	}
+	free.groupName = nil
+	free.members = table[NodeID]{}
+	return &free
+}
+
 // GroupName is the name of a group.
 func (g *Graph) GroupName(id GroupID) string { return g.groupName[id] }
 
