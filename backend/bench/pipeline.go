@@ -12,9 +12,8 @@ import (
 
 // A batch runs the program several times, with up to window inferences under way.
 // Workers share nothing but atomics: a value is published by storing the time at
-// which it arrives, and a worker that has nothing to do looks again and again,
-// since its cores have no other work; if it takes long, a waiter lets others have
-// them now and then. With a window of one an inference starts
+// which it arrives, and a worker that has nothing to do looks again whenever there
+// are news, see waiter. With a window of one an inference starts
 // when the one before it has ended and its values are freed: what is measured is
 // the latency of single inferences. With a wider window each worker runs the
 // oldest inference whose next sub-model has its inputs: a pipeline.
@@ -36,6 +35,7 @@ type batch struct {
 	keep    bool                      // copy the graph outputs of the last inference
 	outputs map[string]*runtime.Value // what was kept
 
+	news   runtime.Signal // a value was delivered, an inference opened, a worker failed
 	failed atomic.Bool
 	errs   []error // by worker
 }
@@ -105,6 +105,7 @@ func (b *batch) run(workers []*runtime.Thread) error {
 			if err := b.work(w); err != nil {
 				b.errs[w] = err
 				b.failed.Store(true)
+				b.news.Raise()
 			}
 		})
 	}
@@ -149,6 +150,7 @@ func (b *batch) open(j int) {
 		b.deliver(j, s, d, now)
 	}
 	s.inference.Store(int64(j)) // now the workers see it
+	b.news.Raise()
 }
 
 // deliver sends a value on its way.
@@ -166,6 +168,7 @@ func (b *batch) deliver(j int, s *slot, d delivery, now time.Duration) {
 		at = d.way.send(now, note)
 	}
 	s.arrive[d.arrival].Store(int64(at) + 1)
+	b.news.Raise()
 }
 
 // arrived says whether everything that a step needs is there.
@@ -196,7 +199,7 @@ func (b *batch) work(w int) error {
 	idle := waiter{b: b}
 	var in, out []runtime.Held
 	for first < b.count {
-		ran := false
+		ran, seen := false, b.news.Seen()
 		for j := first; j < min(first+len(b.slots), b.count); j++ {
 			k := j % len(b.slots)
 			s, pos := &b.slots[k], &at[k]
@@ -227,7 +230,7 @@ func (b *batch) work(w int) error {
 			}
 			continue
 		}
-		if !idle.wait() {
+		if !idle.wait(seen) {
 			return b.ctx.Err()
 		}
 	}
@@ -313,7 +316,7 @@ func (b *batch) close(j int, s *slot) {
 	}
 	idle := waiter{b: b}
 	for len(b.slots) == 1 && b.now() < b.ended[j] { // outputs are still on emulated links
-		if !idle.wait() {
+		if !idle.wait(b.news.Seen()) {
 			return
 		}
 	}
