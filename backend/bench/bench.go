@@ -61,6 +61,7 @@ const turnTime = 60 * time.Millisecond
 type contestant struct {
 	name    string
 	run     func(n int) ([]float64, error) // microseconds of n inferences
+	kept    func()                         // called after each turn that counts; may be nil
 	us      float64                        // of one inference, about
 	samples []float64
 	turns   []float64 // median of each turn
@@ -75,13 +76,14 @@ type bench struct {
 	places   []place
 	shared   bool
 	workers  []*runtime.Thread // by place
-	all      *runtime.Thread   // on the cores of all used places
+	all      *runtime.Thread   // on the cores of all places
 	eng      runtime.Engine
 	program  *program
 	report   *Report
 	feed     map[string]*runtime.Value
 	closers  []func()
 	list     []*contestant
+	copies   []*replica // by place
 	traced   *batch
 	runTimes [][]float64 // by sub-model
 }
@@ -161,7 +163,7 @@ func prepare(ctx context.Context, o Options) (*bench, error) {
 		}
 		b.report.Processors = append(b.report.Processors, b.processor(p))
 	}
-	b.all = runtime.StartThread(union(b.places))
+	b.all = runtime.StartThread(cores(b.places))
 	if b.shared {
 		b.note("cores stand for several processors each: what the split takes here is more than it would on processors of their own")
 	}
@@ -341,6 +343,9 @@ func (c *contestant) turn() error {
 	c.samples = append(c.samples, got...)
 	m := robust.Median(got)
 	c.turns = append(c.turns, m)
+	if c.kept != nil {
+		c.kept()
+	}
 	if m > 0 {
 		c.us = m
 	}
@@ -440,6 +445,7 @@ func (b *bench) summarize() {
 			r.BestWhole = pl.Processor
 		}
 	}
+	b.summarizeCopies()
 	r.Latency.Speedup = quotient(b.find(wholeName(r.BestWhole)), split)
 	if c := b.find("pipeline"); c != nil {
 		r.Interval = result("pipeline", r.Latency.CPUs, c.samples, &p.BottleneckUs)
@@ -447,7 +453,7 @@ func (b *bench) summarize() {
 	}
 	for _, name := range []string{interName, intraName} {
 		if c := b.find(name); c != nil {
-			w := result(name, r.Latency.CPUs, c.samples, nil)
+			w := result(name, runtime.FormatCPUs(cores(b.places)), c.samples, nil)
 			w.Speedup = quotient(c, split)
 			r.Parallel = append(r.Parallel, w)
 		}

@@ -123,6 +123,14 @@ func TestBench(t *testing.T) {
 	if r.Latency.PredictedUs == nil || *r.Latency.PredictedUs != m.Manifest.Prediction.LatencyUs || r.Latency.Speedup == nil || r.Interval.Speedup == nil {
 		t.Errorf("%+v", r.Latency)
 	}
+	if r.Copies == nil || !(r.Copies.MedianUs > 0) || r.Copies.Speedup == nil {
+		t.Errorf("copies of the whole: %+v", r.Copies)
+	}
+	for _, w := range r.Whole {
+		if w.Beside == nil || !(*w.Beside > 0) {
+			t.Errorf("%s beside copies: %v", w.Name, w.Beside)
+		}
+	}
 	if r.Model != model {
 		t.Errorf("the model is %s, want %s", r.Model, model)
 	}

@@ -106,11 +106,14 @@ func share(cpus []int, i, n int) []int {
 
 // union is all cores of the places that have sub-models.
 func union(list []place) []int {
+	return cores(slices.DeleteFunc(slices.Clone(list), func(p place) bool { return !p.used }))
+}
+
+// cores is all cores of the places.
+func cores(list []place) []int {
 	var cpus []int
 	for _, p := range list {
-		if p.used {
-			cpus = append(cpus, p.CPUs...)
-		}
+		cpus = append(cpus, p.CPUs...)
 	}
 	slices.Sort(cpus)
 	return slices.Compact(cpus)

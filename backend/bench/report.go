@@ -20,7 +20,11 @@ type Report struct {
 	Window     int         `json:"window"`     // most inferences under way in the pipeline
 	Whole      []Result    `json:"whole"`      // the whole model on each mapped processor
 	Parallel   []Result    `json:"parallel"`   // the whole model on all cores, in ONNX Runtime's own ways
-	Submodels  []Submodel  `json:"submodels"`
+	// Copies is the time between inferences where every mapped processor runs the
+	// whole model, none waiting for another; Speedup is their throughput over that of
+	// BestWhole alone. Null where fewer than two have cores of their own.
+	Copies    *Result    `json:"copies"`
+	Submodels []Submodel `json:"submodels"`
 
 	// BestWhole names the fastest of Whole; "" if there is none.
 	BestWhole string `json:"best_whole"`
@@ -57,6 +61,9 @@ type Result struct {
 	// Speedup is how many times as fast the split is (its latency; in Interval its
 	// throughput, against Whole): the median over rounds of the quotients within a round.
 	Speedup *float64 `json:"speedup"`
+	// Beside, in Whole, is how many times as long the whole model takes while the
+	// other processors run it, too.
+	Beside *float64 `json:"beside,omitempty"`
 }
 
 // Submodel is a sub-model's run: from the moment in which it starts to that in

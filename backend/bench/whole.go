@@ -48,17 +48,21 @@ func (b *bench) loadWhole() (map[string]*runtime.Value, error) {
 			return nil, err
 		}
 		b.add(wholeName(p.Processor), w)
+		b.copies = append(b.copies, &replica{whole: w})
 	}
-	cores := len(union(b.places))
-	if b.SkipParallel || cores < 2 {
+	if len(b.copies) > 1 && !b.shared {
+		b.list = append(b.list, &contestant{name: copiesName, run: b.runCopies, kept: b.keepCopies})
+	}
+	threads := len(cores(b.places))
+	if b.SkipParallel || threads < 2 {
 		return outputs, nil
 	}
 	for _, way := range []struct {
 		name    string
 		options runtime.Options
 	}{
-		{interName, runtime.Options{Optimization: b.Optimization, Parallel: true, InterOpThreads: cores, IntraOpThreads: 1}},
-		{intraName, runtime.Options{Optimization: b.Optimization, IntraOpThreads: cores}},
+		{interName, runtime.Options{Optimization: b.Optimization, Parallel: true, InterOpThreads: threads, IntraOpThreads: 1}},
+		{intraName, runtime.Options{Optimization: b.Optimization, IntraOpThreads: threads}},
 	} {
 		w, err := b.wholeOn(b.all, way.options)
 		if err == nil {

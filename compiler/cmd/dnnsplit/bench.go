@@ -156,6 +156,9 @@ func printBench(u *ui, r *bench.Report) {
 	if r.Interval.Samples > 0 && r.Interval.Speedup != nil {
 		u.printf("throughput  %.4g inferences/s, %.2f times that of the whole model on %s\n", 1e6/r.Interval.MedianUs, *r.Interval.Speedup, printable(r.BestWhole))
 	}
+	if r.Copies != nil && r.Copies.Speedup != nil {
+		u.printf("copies      %.4g inferences/s, %.2f times that, of whole models on all processors at once\n", 1e6/r.Copies.MedianUs, *r.Copies.Speedup)
+	}
 	u.printf("\n")
 	rows = make([][]string, 0, len(r.Submodels))
 	for _, s := range r.Submodels {
