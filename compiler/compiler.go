@@ -103,6 +103,9 @@ func lowerFor(ctx context.Context, o Options, fleet *profiles.Fleet, digest bool
 		}
 	}()
 	o.progress("lower", -1, "")
+	if o.Objective == ir.Throughput {
+		fleet = fleet.Busy()
+	}
 	return lowerOn(ctx, o, a, fleet)
 }
 
@@ -236,11 +239,20 @@ func (o *Options) lowerOptions(fleet *profiles.Fleet) (frontend.LowerOptions, er
 // place solves the placement problem.
 func (r *Result) place(ctx context.Context) error {
 	r.Options.progress("place", -1, "")
-	p, err := passes.Place(ctx, r.Lowered.Problem, r.Options.passes())
+	po := r.Options.passes()
+	po.LeastGain = r.Fleet.Error()
+	if r.Options.LeastGain != nil {
+		po.LeastGain = *r.Options.LeastGain
+	}
+	p, err := passes.Place(ctx, r.Lowered.Problem, po)
 	if err != nil {
 		return placeError(r.Options.Model, err)
 	}
 	r.Placement = p
+	if p.Passed != nil {
+		r.Notes = append(r.Notes, fmt.Sprintf("a split into %d sub-models is predicted to gain %.1f%%, less than %.1f%%, the error of the measured costs or what was asked for: the model stays whole (--least-gain 0 splits it all the same)",
+			len(p.Passed.Submodels), 100*(1-float64(p.Passed.Value())/float64(p.Plan.Value())), 100*po.LeastGain))
+	}
 	return nil
 }
 

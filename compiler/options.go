@@ -18,6 +18,10 @@ type Options struct {
 	Submodels int  // most sub-models per processor; 0: 1; Auto: no limit
 	SkipAuto  bool // do not work out what unlimited sub-models would gain
 
+	// LeastGain is the share by which a split must be predicted to beat the best single
+	// processor; nil: the error that the cost files state, see profiles.Parameters.
+	LeastGain *float64
+
 	Dims   map[string]int64   // symbolic dimension → extent, for costing only
 	Inputs map[string][]int64 // graph input → shape, for costing only
 
@@ -126,9 +130,10 @@ func (o *Options) recorded() (json.RawMessage, error) {
 		Place     map[string]int     `json:"place,omitempty"`
 		TimeLimit string             `json:"time_limit,omitempty"`
 		Weights   string             `json:"weights,omitempty"`
+		LeastGain *float64           `json:"least_gain,omitempty"`
 	}{
 		o.Objective.String(), submodels, o.Seed, o.Dims, o.Inputs, inlineText(o.KeepFunctions), o.Source, o.Sink,
-		rules(o.Pins), rules(o.Forbids), o.Same, o.Reuse != "", placedCounts(o.Place), limitText(o.TimeLimit), weightsText(o.Weights),
+		rules(o.Pins), rules(o.Forbids), o.Same, o.Reuse != "", placedCounts(o.Place), limitText(o.TimeLimit), weightsText(o.Weights), o.LeastGain,
 	})
 }
 

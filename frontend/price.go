@@ -9,9 +9,24 @@ import (
 	"github.com/dnnsplit/dnnsplit/profiles"
 )
 
+// kernelOf names the kernel that a node's time goes to, where what is fused with it
+// hardly counts: products and convolutions. "" for other nodes.
+func kernelOf(n *NodeInfo) string {
+	switch {
+	case n.Domain != "":
+		return ""
+	case n.Type == "MatMul", n.Type == "Gemm", n.Type == "ConvTranspose":
+		return n.Type
+	case n.Type == "Conv" && n.Work.Kernel != "":
+		return n.Type + " " + n.Work.Kernel
+	}
+	return ""
+}
+
 // ProfileOp is the node as a fleet prices it.
 func (n *NodeInfo) ProfileOp() profiles.Op {
 	return profiles.Op{
+		Kernel: kernelOf(n),
 		Domain: n.Domain, Type: n.Type, Signature: n.Signature, Elem: n.Work.Elem,
 		FLOPs: n.Work.FLOPs, Bytes: saturate(n.Work.ReadBytes, n.Work.WriteBytes),
 	}

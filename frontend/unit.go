@@ -47,6 +47,9 @@ func (a *Analysis) unitOp(unit []int32, kind string, fused bool) profiles.Op {
 		return lead.ProfileOp()
 	}
 	op := profiles.Op{Type: kind, Fused: fused, Elem: lead.Work.Elem}
+	if fused {
+		op.Kernel = kernelOf(lead)
+	}
 	protos := make([]*onnxpb.NodeProto, len(unit))
 	made := make(map[string]bool, len(unit))
 	for i, k := range unit {

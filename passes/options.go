@@ -22,6 +22,11 @@ type Options struct {
 	// depends on the speed of the machine.
 	TimeLimit time.Duration
 
+	// LeastGain is the share by which a plan of several sub-models must beat the whole
+	// graph on the best processor, or that is taken instead: what is less than the
+	// error of the costs is no gain. 0: any gain counts.
+	LeastGain float64
+
 	// Workers is how many goroutines search at once; 0: as many as there are cores.
 	Workers int
 

@@ -15,8 +15,8 @@ import (
 
 // Place solves a placement problem.
 //
-// The plan is feasible, never worse than any single processor or baseline, and
-// carries its latency, bottleneck and a lower bound of its objective that holds
+// The plan is feasible, never worse than any single processor, nor than a baseline
+// unless that is faster by less than Options.LeastGain, and carries its latency, bottleneck and a lower bound of its objective that holds
 // for every feasible plan. Between plans of one value the one with the lower
 // other objective wins, then the one with fewer sub-models.
 //
@@ -48,6 +48,8 @@ type job struct {
 	bound     ir.Time
 	area      ir.Time // the part of bound that is all work shared by all processors
 	auto      *ir.Plan
+	whole     *ir.Plan // the whole graph on the best processor; nil if it fits on none
+	passed    *ir.Plan // a better plan that is not worth it
 
 	reportMu sync.Mutex
 	pass     string
@@ -160,7 +162,7 @@ func (j *job) placement() (*ir.Placement, error) {
 	if j.auto != nil && !partition.ScoreOf(j.auto).Less(j.score) {
 		j.auto = nil
 	}
-	return &ir.Placement{Plan: j.best, Schedule: schedule, Single: j.single, Baselines: j.baselines, Auto: j.auto}, nil
+	return &ir.Placement{Plan: j.best, Schedule: schedule, Single: j.single, Baselines: j.baselines, Auto: j.auto, Passed: j.passed}, nil
 }
 
 // spent says whether the search should end: the time has passed, or the best plan is optimal.

@@ -184,3 +184,46 @@ func TestPlaceLarge(t *testing.T) {
 		}
 	}
 }
+
+// A split that gains less than is asked for is passed over for the whole graph, and
+// no other.
+func TestLeastGain(t *testing.T) {
+	tried := 0
+	for seed := range uint64(8) {
+		p := gen.Small(gen.Rand(seed), 9)
+		p.Submodels = 0
+		free, err := Place(context.Background(), p, Options{Workers: 1})
+		if err != nil || len(free.Plan.Submodels) < 2 {
+			continue
+		}
+		whole := ir.Time(0)
+		for _, s := range free.Single {
+			if s.Feasible && (whole == 0 || s.Latency < whole) {
+				whole = s.Latency
+			}
+		}
+		if whole == 0 {
+			continue
+		}
+		tried++
+		gain := 1 - float64(free.Plan.Latency)/float64(whole)
+		for _, c := range []struct {
+			least float64
+			split bool
+		}{{gain / 2, true}, {gain*1.01 + 1e-9, false}} {
+			got, err := Place(context.Background(), p, Options{Workers: 1, LeastGain: c.least, Check: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.split && (got.Plan.Latency != free.Plan.Latency || got.Passed != nil) {
+				t.Errorf("seed %d: a split that gains %.3f is not made where %.3f is asked for", seed, gain, c.least)
+			}
+			if !c.split && (len(got.Plan.Submodels) != 1 || got.Plan.Latency != whole || got.Passed == nil || got.Passed.Latency != free.Plan.Latency || got.Plan.ProvenOptimal) {
+				t.Errorf("seed %d: a split that gains %.3f is made where %.3f is asked for: %+v", seed, gain, c.least, got.Plan)
+			}
+		}
+	}
+	if tried == 0 {
+		t.Error("no problem is worth a split")
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/passes/assign"
 	"github.com/dnnsplit/dnnsplit/passes/bound"
+	"github.com/dnnsplit/dnnsplit/passes/partition"
 )
 
 // supported finds nodes and groups that no processor can take.
@@ -136,6 +137,9 @@ func singles(j *job) error {
 	}
 	for q, plan := range j.together(tasks...) {
 		j.single = append(j.single, j.baseline(j.p.Platform.Processors[q].Name, plan))
+		if plan != nil && (j.whole == nil || partition.ScoreOf(plan).Less(partition.ScoreOf(j.whole))) {
+			j.whole = plan
+		}
 	}
 	return nil
 }

@@ -420,6 +420,17 @@ func merged(plan *ir.Plan, a, b int) *ir.Plan {
 	return q
 }
 
+// worth goes back to the whole graph on one processor where a split gains less than
+// is asked for.
+func worth(j *job) error {
+	least := float64(j.whole.Value()) * (1 - j.o.LeastGain)
+	if len(j.best.Submodels) > 1 && float64(j.best.Value()) > least {
+		j.passed = j.best
+		j.best, j.score = j.whole.Clone(), partition.ScoreOf(j.whole)
+	}
+	return nil
+}
+
 // auto solves the problem without a limit on the number of sub-models.
 func auto(j *job) error {
 	free := *j.p

@@ -16,6 +16,7 @@ func table() []pass {
 		{name: "bounds", run: bounds},
 		{name: "singles", run: singles},
 		{name: "baselines", run: baselines},
+		{name: "series", run: series, skip: (*job).settled},
 		{name: "chain", run: chain, skip: (*job).settled},
 		{name: "fit", run: fit, skip: func(j *job) bool { return !j.nothing() }},
 		{name: "tiny", run: tiny, skip: (*job).notTiny},
@@ -23,6 +24,7 @@ func table() []pass {
 		{name: "gap", run: gap, skip: (*job).settled},
 		{name: "exact", run: exact, skip: (*job).settled},
 		{name: "merge", run: merge, skip: (*job).nothing},
+		{name: "worth", run: worth, skip: func(j *job) bool { return j.o.LeastGain <= 0 || j.whole == nil }},
 		{name: "auto", run: auto, skip: func(j *job) bool { return !j.o.Auto || j.nothing() }},
 	}
 }
@@ -35,6 +37,8 @@ var constraints = []constraint{
 	{"bounds", "search", "the search stops at a plan that meets the bound"},
 	{"singles", "search", "the whole graph on one processor is a start, and never to be exceeded"},
 	{"baselines", "search", "baselines are starts, too, and never to be exceeded"},
+	{"singles", "series", "blocks are spread over the device of the best single processor"},
+	{"series", "search", "blocks make more sub-models than a search tries"},
 	{"bounds", "chain", "chains take it that every node runs somewhere"},
 	{"baselines", "chain", "the dynamic programme cuts off what a plan beats"},
 	{"chain", "search", "what is proved needs no search"},
@@ -47,6 +51,8 @@ var constraints = []constraint{
 	{"gap", "exact", "branch and bound ends at a plan that meets the bound"},
 	{"exact", "merge", "merging looks at the final plan"},
 	{"search", "merge", "merging looks at the final plan"},
+	{"merge", "worth", "what is merged into one sub-model is no split"},
+	{"worth", "auto", "more sub-models are worth it over the final plan, too"},
 	{"merge", "auto", "the gain of more sub-models is over the final plan"},
 }
 

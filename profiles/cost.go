@@ -15,6 +15,11 @@ type Op struct {
 	FLOPs     int64 // arithmetic operations, a multiplication and an addition are two; negative counts as 0
 	Bytes     int64 // read and written: inputs, weights, outputs; negative counts as 0
 
+	// Kernel is the op type that most of the time goes to, perhaps with the kind of its
+	// kernel after a blank, such as "Conv 1x1"; "" if that is not known. Operations of
+	// one kernel are alike whatever is fused with them.
+	Kernel string
+
 	// Members are the operations of a group, in order; nil for a single one. Type is
 	// then the kind of the group, and Bytes leaves out what stays inside it.
 	Members []Op
@@ -27,8 +32,9 @@ type Op struct {
 //   - unsupported, by the profile's lists or because the processor has no
 //     arithmetic for the element type: ir.Unsupported;
 //   - the measurement of the same signature on that processor;
-//   - the model fitted to that processor's measurements of the same op type and
-//     element type, unless the op is far larger than what was measured;
+//   - the model fitted to that processor's measurements of the same kernel, or else
+//     the same op type, and element type, unless the op is far larger than what was
+//     measured;
 //   - the roofline max(FLOPs/peak, bytes/bandwidth) plus the overhead of an op.
 //
 // A group is looked up in the same order. Without measurement or fit of its own,
@@ -52,8 +58,10 @@ func (f *Fleet) Cost(p ir.ProcID, op Op) (ir.Time, ir.CostSource) {
 	if !ok {
 		return ir.Unsupported, ir.Roofline
 	}
-	if fit, ok := table.fit(op.Domain, op.Type, op.Elem); ok && fit.covers(op.FLOPs, op.Bytes) {
-		return atMost(fit.Predict(op.FLOPs, op.Bytes) * table.scale), ir.Fitted
+	for _, name := range fitNames(op.Type, op.Kernel) {
+		if fit, ok := table.fit(op.Domain, name, op.Elem); ok && name != "" && fit.covers(op.FLOPs, op.Bytes) {
+			return atMost(fit.Predict(op.FLOPs, op.Bytes) * table.scale), ir.Fitted
+		}
 	}
 	if len(op.Members) > 0 {
 		t, source, lead := f.sum(p, op.Members)
@@ -193,6 +201,40 @@ func kin(elem ir.ElemType) []ir.ElemType {
 	return nil
 }
 
+// Busy is the fleet with measured and fitted costs as they are while all processors
+// of a device are busy, as in a full pipeline: they share memory and caches. Costs
+// of processors that are alone in their device, and those from the roofline, stay.
+func (f *Fleet) Busy() *Fleet {
+	g := *f
+	g.Processors = slices.Clone(f.Processors)
+	count := make([]int, len(f.Platform.Devices))
+	for _, p := range f.Platform.Processors {
+		count[p.Device]++
+	}
+	for i := range g.Processors {
+		p := &g.Processors[i]
+		if p.costs.all == nil || count[f.Platform.Processors[i].Device] < 2 {
+			continue
+		}
+		table := *p.costs
+		table.scale *= p.costs.all.Parameters.busy()
+		p.costs = &table
+	}
+	return &g
+}
+
+// Error is the largest relative error that cost files state of the processors' costs;
+// 0 where none states any. A predicted gain below it says nothing.
+func (f *Fleet) Error() float64 {
+	var most float64
+	for i := range f.Processors {
+		if all := f.Processors[i].costs.all; all != nil && all.Parameters.Error != nil {
+			most = max(most, *all.Parameters.Error)
+		}
+	}
+	return most
+}
+
 // costTable holds the measurements of one processor and what was fitted to them.
 type costTable struct {
 	measured map[string]float64 // microseconds by signature
@@ -208,7 +250,7 @@ func newCostTable(c *CostFile) *costTable {
 		t.measured[e.Signature] = e.MedianUs
 	}
 	for _, group := range groupEntries(c.Entries) {
-		if fit, ok := fitEntries(group); ok {
+		if fit, ok := group.fit(); ok {
 			t.fits = append(t.fits, fit)
 		}
 	}

@@ -2,6 +2,7 @@ package profiles
 
 import (
 	"fmt"
+	"maps"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -205,6 +206,65 @@ func TestCostFilesOverrideProfile(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"a.yaml", "old.json", "new.json"}, f.Files()); diff != "" {
 		t.Errorf("files (-want +got)\n%s", diff)
+	}
+}
+
+// What is unknown costs what its kernel is fitted to, then the op type of the
+// kernel, then its own op type.
+func TestKernelFits(t *testing.T) {
+	var entries []string
+	add := func(op, kernel string, usPerFLOP float64) {
+		for i := 1; i <= 6; i++ {
+			flops := float64(i * i * 1000)
+			entries = append(entries, fmt.Sprintf(`{"signature": "%s %s %d", "op": "%s", "kernel": "%s", "elem": "float32", "flops": %v, "bytes": 0, "median_us": %v, "runs": 1}`, op, kernel, i, op, kernel, flops, flops*usPerFLOP))
+		}
+	}
+	add("Conv+Relu", "Conv 1x1", 0.01)
+	add("Conv", "Conv 3x3", 0.02)
+	add("Softmax", "", 0.5)
+	f := mustLoad(t, "a.yaml", device("a", "    costs: [c.json]\n"), "c.json", costs("", entries...))
+	for _, c := range []struct {
+		op, kernel string
+		low, high  float64 // microseconds of 10,000 FLOPs
+	}{
+		{"Conv+Add", "Conv 1x1", 99.9, 100.1},
+		{"Conv", "Conv 3x3", 199.9, 200.1},
+		{"Conv+Relu", "", 99.9, 100.1},
+		{"Conv+Relu", "Conv large", 100, 200},
+		{"Softmax", "", 4999, 5001},
+	} {
+		got, source := f.Cost(0, Op{Type: c.op, Kernel: c.kernel, Elem: ir.Float32, FLOPs: 10000})
+		if us := got.Us(); source != ir.Fitted || us < c.low || us > c.high {
+			t.Errorf("%s of kernel %q costs %v us from %s, want %v to %v", c.op, c.kernel, us, source, c.low, c.high)
+		}
+	}
+	names := map[string]int{}
+	for _, fit := range f.Costs(0).Fits() {
+		names[fit.Op] = fit.Entries
+	}
+	if want := map[string]int{"Conv": 12, "Conv 1x1": 6, "Conv 3x3": 6, "Conv+Relu": 6, "Softmax": 6}; !maps.Equal(names, want) {
+		t.Errorf("fits %v, want %v", names, want)
+	}
+}
+
+// Processors that share a device with others are slower while those work, too.
+func TestBusy(t *testing.T) {
+	two := device("a", "    costs: [c.json]\n", "  - name: other\n    kind: cpu\n    peak: {float32: 1GFLOP/s}\n    memory_bandwidth: 1GB/s\n")
+	c := costs(`, "parameters": {"scale": 2, "busy": 1.5, "error": 0.04}`, entry("s", "Add", 1, 1, 4))
+	f := mustLoad(t, "a.yaml", two, "c.json", c)
+	op := Op{Type: "Add", Signature: "s"}
+	if got, _ := f.Cost(0, op); got != 8*ir.Microsecond {
+		t.Errorf("it costs %v, want 8 us", got)
+	}
+	if got, _ := f.Busy().Cost(0, op); got != 12*ir.Microsecond {
+		t.Errorf("on a busy device it costs %v, want 12 us", got)
+	}
+	if e := f.Error(); e != 0.04 {
+		t.Errorf("the costs' error is %v, want 0.04", e)
+	}
+	alone := mustLoad(t, "a.yaml", device("a", "    costs: [c.json]\n"), "c.json", c)
+	if got, _ := alone.Busy().Cost(0, op); got != 8*ir.Microsecond {
+		t.Errorf("with the device for itself it costs %v, want 8 us", got)
 	}
 }
 

@@ -68,13 +68,26 @@ func (r *SubmodelRun) Key() string {
 // Parameters are measured or calibrated properties of the processor. Each one
 // that is given replaces what the device profile says.
 type Parameters struct {
-	LaunchUs *float64  // per sub-model run
-	Upload   *CopyCost // host memory → processor
-	Download *CopyCost // processor → host memory
+	// LaunchUs is what a run of a sub-model costs beside its operations where another
+	// sub-model ran before it: code and weights are in slower memory then.
+	LaunchUs       *float64
+	LaunchSpreadUs *float64 // its median absolute deviation
+	// WarmLaunchUs is the same right after a run of the same sub-model, the condition
+	// in which SubmodelRuns are timed unless they are Shared. Predictions do not use it.
+	WarmLaunchUs *float64
+	Upload       *CopyCost // host memory → processor
+	Download     *CopyCost // processor → host memory
 	// Scale multiplies measured and fitted costs, so that their sum over a whole
 	// model agrees with the time of that model (cache effects, fusion across
 	// groups); absent is 1.
 	Scale *float64
+	// Busy multiplies costs while the other processors of the device are busy too:
+	// they share memory and caches. See Fleet.Busy; absent is 1.
+	Busy *float64
+	// Error is the relative error at which entries and parameters explain runs of
+	// several operations (the median): a smaller predicted gain says nothing. See
+	// Fleet.Error; absent is 0.
+	Error *float64
 }
 
 // CopyCost is the time of a copy: LatencyUs plus bytes/BytesPerUs.
@@ -88,6 +101,7 @@ type CostEntry struct {
 	Signature string // domain, op type, attributes that matter, element types and shapes
 	Op        string
 	Domain    string      // "" is the default domain
+	Kernel    string      // as Op.Kernel; may be ""
 	Elem      ir.ElemType // that the arithmetic works on; UndefinedElem if none
 	FLOPs     int64       // a multiplication and an addition are two
 	Bytes     int64       // read and written
@@ -131,7 +145,7 @@ func (c *CostFile) Encode(w io.Writer) error {
 			b.WriteByte(',')
 		}
 		b.WriteString("\n  ")
-		b.Write(encodeJSON(entryText{e.Signature, e.Op, e.Domain, e.Elem.String(), e.FLOPs, e.Bytes, e.MedianUs, e.SpreadUs, e.Runs}))
+		b.Write(encodeJSON(entryText{e.Signature, e.Op, e.Domain, e.Kernel, e.Elem.String(), e.FLOPs, e.Bytes, e.MedianUs, e.SpreadUs, e.Runs}))
 	}
 	b.WriteString("\n ]")
 	c.encodeRuns(&b, entries)
@@ -146,6 +160,7 @@ type (
 		Signature string  `json:"signature"`
 		Op        string  `json:"op"`
 		Domain    string  `json:"domain"`
+		Kernel    string  `json:"kernel,omitempty"`
 		Elem      string  `json:"elem"`
 		FLOPs     int64   `json:"flops"`
 		Bytes     int64   `json:"bytes"`
@@ -158,15 +173,19 @@ type (
 		BytesPerUs float64 `json:"bytes_per_us"`
 	}
 	parametersText struct {
-		LaunchUs *float64  `json:"launch_us,omitempty"`
-		Upload   *copyText `json:"upload,omitempty"`
-		Download *copyText `json:"download,omitempty"`
-		Scale    *float64  `json:"scale,omitempty"`
+		LaunchUs       *float64  `json:"launch_us,omitempty"`
+		LaunchSpreadUs *float64  `json:"launch_spread_us,omitempty"`
+		WarmLaunchUs   *float64  `json:"warm_launch_us,omitempty"`
+		Upload         *copyText `json:"upload,omitempty"`
+		Download       *copyText `json:"download,omitempty"`
+		Scale          *float64  `json:"scale,omitempty"`
+		Busy           *float64  `json:"busy,omitempty"`
+		Error          *float64  `json:"error,omitempty"`
 	}
 )
 
 func (p *Parameters) text() parametersText {
-	return parametersText{p.LaunchUs, (*copyText)(p.Upload), (*copyText)(p.Download), p.Scale}
+	return parametersText{p.LaunchUs, p.LaunchSpreadUs, p.WarmLaunchUs, (*copyText)(p.Upload), (*copyText)(p.Download), p.Scale, p.Busy, p.Error}
 }
 
 // encodeJSON is one line of JSON without escapes for HTML. v was checked and
@@ -215,8 +234,8 @@ func (e *CostEntry) check() error {
 		return fmt.Errorf("signature is empty")
 	case e.Op == "":
 		return fmt.Errorf("op is empty, expected an op type such as Conv")
-	case !utf8.ValidString(e.Signature) || !utf8.ValidString(e.Op) || !utf8.ValidString(e.Domain):
-		return fmt.Errorf("signature, op or domain is not UTF-8")
+	case !utf8.ValidString(e.Signature) || !utf8.ValidString(e.Op) || !utf8.ValidString(e.Domain) || !utf8.ValidString(e.Kernel):
+		return fmt.Errorf("signature, op, domain or kernel is not UTF-8")
 	case e.Elem != ir.UndefinedElem && !e.Elem.Known():
 		return fmt.Errorf("elem is %s, which is no element type", e.Elem)
 	case e.FLOPs < 0:
@@ -240,8 +259,14 @@ func checkMicros(what string, us float64) error {
 }
 
 func (p *Parameters) check() error {
-	if p.LaunchUs != nil {
-		if err := checkMicros("launch_us", *p.LaunchUs); err != nil {
+	for _, t := range []struct {
+		name string
+		us   *float64
+	}{{"launch_us", p.LaunchUs}, {"launch_spread_us", p.LaunchSpreadUs}, {"warm_launch_us", p.WarmLaunchUs}} {
+		if t.us == nil {
+			continue
+		}
+		if err := checkMicros(t.name, *t.us); err != nil {
 			return err
 		}
 	}
@@ -258,6 +283,12 @@ func (p *Parameters) check() error {
 	}
 	if p.Scale != nil && !(*p.Scale >= 1e-3 && *p.Scale <= 1e3) {
 		return fmt.Errorf("scale is %v, expected a number from 0.001 to 1000", *p.Scale)
+	}
+	if p.Busy != nil && !(*p.Busy >= 1 && *p.Busy <= 1e3) {
+		return fmt.Errorf("busy is %v, expected a number from 1 to 1000", *p.Busy)
+	}
+	if p.Error != nil && !(*p.Error >= 0 && *p.Error <= 1) {
+		return fmt.Errorf("error is %v, expected a share from 0 to 1", *p.Error)
 	}
 	return nil
 }
@@ -306,17 +337,19 @@ func (c *CostFile) Merge(newer *CostFile) error {
 
 // override replaces what newer gives.
 func (p *Parameters) override(newer *Parameters) {
-	if newer.LaunchUs != nil {
-		p.LaunchUs = newer.LaunchUs
+	for _, f := range []struct{ old, newer **float64 }{
+		{&p.LaunchUs, &newer.LaunchUs}, {&p.LaunchSpreadUs, &newer.LaunchSpreadUs}, {&p.WarmLaunchUs, &newer.WarmLaunchUs},
+		{&p.Scale, &newer.Scale}, {&p.Busy, &newer.Busy}, {&p.Error, &newer.Error},
+	} {
+		if *f.newer != nil {
+			*f.old = *f.newer
+		}
 	}
 	if newer.Upload != nil {
 		p.Upload = newer.Upload
 	}
 	if newer.Download != nil {
 		p.Download = newer.Download
-	}
-	if newer.Scale != nil {
-		p.Scale = newer.Scale
 	}
 }
 
@@ -343,6 +376,14 @@ func (p *Parameters) scale() float64 {
 		return 1
 	}
 	return *p.Scale
+}
+
+// busy is the factor of a busy device; 1 if there is none.
+func (p *Parameters) busy() float64 {
+	if p.Busy == nil {
+		return 1
+	}
+	return *p.Busy
 }
 
 // finite says whether v is a number.

@@ -140,10 +140,13 @@ func drawCosts(t *rapid.T) *CostFile {
 	if rapid.Bool().Draw(t, "machine") {
 		c.Machine = rapid.MapOf(text, text).Draw(t, "machine")
 	}
-	c.Parameters = Parameters{optional("launch", us), way("upload"), way("download"), optional("scale", rapid.Float64Range(1e-3, 1e3))}
+	c.Parameters = Parameters{
+		LaunchUs: optional("launch", us), LaunchSpreadUs: optional("spread", us), WarmLaunchUs: optional("warm", us), Upload: way("upload"), Download: way("download"),
+		Scale: optional("scale", rapid.Float64Range(1e-3, 1e3)), Busy: optional("busy", rapid.Float64Range(1, 1e3)), Error: optional("error", rapid.Float64Range(0, 1)),
+	}
 	for _, s := range rapid.SliceOfNDistinct(text, 0, 5, rapid.ID[string]).Draw(t, "signatures") {
 		c.Entries = append(c.Entries, CostEntry{
-			Signature: "s" + s, Op: "o" + text.Draw(t, "op"), Domain: canonicalDomain(text.Draw(t, "domain")),
+			Signature: "s" + s, Op: "o" + text.Draw(t, "op"), Domain: canonicalDomain(text.Draw(t, "domain")), Kernel: text.Draw(t, "kernel"),
 			Elem:  ir.ElemType(rapid.IntRange(0, int(ir.Int2)).Draw(t, "elem")),
 			FLOPs: rapid.Int64Range(0, math.MaxInt64).Draw(t, "flops"), Bytes: rapid.Int64Range(0, math.MaxInt64).Draw(t, "bytes"),
 			MedianUs: us.Draw(t, "median"), SpreadUs: us.Draw(t, "spread"), Runs: rapid.Int64Range(1, math.MaxInt64).Draw(t, "runs"),

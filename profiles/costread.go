@@ -302,12 +302,20 @@ func (r *costReader) parameters(v value) Parameters {
 		return c
 	}
 	before := len(r.errs)
-	r.object(v, "parameters", 0, []string{"launch_us", "upload", "download", "scale"}, func(key string, v value) {
+	r.object(v, "parameters", 0, []string{"launch_us", "launch_spread_us", "warm_launch_us", "upload", "download", "scale", "busy", "error"}, func(key string, v value) {
 		switch key {
 		case "launch_us":
 			p.LaunchUs = number(key, v)
+		case "launch_spread_us":
+			p.LaunchSpreadUs = number(key, v)
+		case "warm_launch_us":
+			p.WarmLaunchUs = number(key, v)
 		case "scale":
 			p.Scale = number(key, v)
+		case "busy":
+			p.Busy = number(key, v)
+		case "error":
+			p.Error = number(key, v)
 		case "upload":
 			p.Upload = way(key, v)
 		case "download":
@@ -322,7 +330,7 @@ func (r *costReader) parameters(v value) Parameters {
 	return p
 }
 
-var entryKeys = [...]string{"signature", "op", "elem", "flops", "bytes", "median_us", "runs", "domain", "spread_us"}
+var entryKeys = [...]string{"signature", "op", "elem", "flops", "bytes", "median_us", "runs", "domain", "kernel", "spread_us"}
 
 const requiredEntryKeys = 7
 
@@ -366,6 +374,8 @@ func (r *costReader) entry(v value) (CostEntry, bool) {
 			e.Op = r.text(v, key)
 		case "domain":
 			e.Domain = canonicalDomain(r.text(v, key))
+		case "kernel":
+			e.Kernel = r.text(v, key)
 		case "elem":
 			e.Elem = r.elem(v)
 		case "flops":

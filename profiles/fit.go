@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -12,7 +13,7 @@ import (
 )
 
 // The fit is t = a + b·FLOPs + c·bytes with a, b, c ≥ 0, over the measurements
-// of one op type and element type on one processor. Signatures range over many
+// of one op type, or kind of kernel, and element type on one processor. Signatures range over many
 // orders of magnitude and what counts is the relative error, so each equation is
 // weighted by 1/t. Outliers are damped by iteratively reweighted least squares
 // with Huber's weights (P. J. Huber, "Robust Estimation of a Location
@@ -41,7 +42,7 @@ const (
 
 // Fit predicts the cost of an op type on a processor from its work.
 type Fit struct {
-	Domain, Op string
+	Domain, Op string // Op: an op type, or a kernel as in CostEntry
 	Elem       ir.ElemType
 	A          float64 // microseconds
 	B          float64 // microseconds per FLOP
@@ -80,33 +81,70 @@ func (k fitKey) compare(o fitKey) int {
 	return cmp.Or(cmp.Compare(k.op, o.op), cmp.Compare(k.domain, o.domain), cmp.Compare(k.elem, o.elem))
 }
 
-// groupEntries sorts entries into groups of one fitKey, ascending; within a
-// group by work and signature, so that the input order does not count.
-func groupEntries(entries []CostEntry) [][]CostEntry {
-	sorted := slices.Clone(entries)
-	key := func(e *CostEntry) fitKey { return fitKey{e.Op, e.Domain, e.Elem} }
-	slices.SortFunc(sorted, func(a, b CostEntry) int {
-		return cmp.Or(key(&a).compare(key(&b)), cmp.Compare(a.FLOPs, b.FLOPs), cmp.Compare(a.Bytes, b.Bytes), cmp.Compare(a.Signature, b.Signature))
-	})
-	var groups [][]CostEntry
-	for len(sorted) > 0 {
-		n := 1
-		for n < len(sorted) && key(&sorted[n]) == key(&sorted[0]) {
-			n++
-		}
-		groups = append(groups, sorted[:n:n])
-		sorted = sorted[n:]
+// fitNames are the fits that can predict an operation, the best one first: that of
+// its kernel, of which there are fewest kinds, that of the op type which the kernel
+// belongs to, whatever is fused with it, and that of its own op type. Names that
+// would repeat another one are "".
+func fitNames(op, kernel string) (names [3]string) {
+	if kernel != op {
+		names[0] = kernel
 	}
+	if lead, _, ok := strings.Cut(kernel, " "); ok && lead != op {
+		names[1] = lead
+	}
+	names[2] = op
+	return names
+}
+
+// fitGroup is the measurements that a fit is made from.
+type fitGroup struct {
+	key     fitKey
+	entries []CostEntry
+}
+
+// groupEntries sorts entries into groups of one fitKey, ascending, each entry into
+// all that its names call for; within a group by work and signature, so that the
+// input order does not count.
+func groupEntries(entries []CostEntry) []fitGroup {
+	at := map[fitKey]int{}
+	var groups []fitGroup
+	for _, e := range entries {
+		for _, name := range fitNames(e.Op, e.Kernel) {
+			if name == "" {
+				continue
+			}
+			key := fitKey{name, e.Domain, e.Elem}
+			i, ok := at[key]
+			if !ok {
+				i = len(groups)
+				at[key] = i
+				groups = append(groups, fitGroup{key: key})
+			}
+			groups[i].entries = append(groups[i].entries, e)
+		}
+	}
+	for _, g := range groups {
+		slices.SortFunc(g.entries, func(a, b CostEntry) int {
+			return cmp.Or(cmp.Compare(a.FLOPs, b.FLOPs), cmp.Compare(a.Bytes, b.Bytes), cmp.Compare(a.Signature, b.Signature))
+		})
+	}
+	slices.SortFunc(groups, func(a, b fitGroup) int { return a.key.compare(b.key) })
 	return groups
 }
 
-// fitEntries fits a group, or says that it does not suffice.
+// fit fits the group, or says that it does not suffice.
+func (g *fitGroup) fit() (Fit, bool) {
+	f, ok := fitEntries(g.entries)
+	f.Op, f.Domain, f.Elem = g.key.op, g.key.domain, g.key.elem
+	return f, ok
+}
+
+// fitEntries fits measurements, or says that it does not suffice.
 func fitEntries(group []CostEntry) (Fit, bool) {
 	f, ok := solveFit(group, minFitEntries)
 	if !ok {
 		return Fit{}, false
 	}
-	f.Domain, f.Op, f.Elem = group[0].Domain, group[0].Op, group[0].Elem
 	f.Entries = len(group)
 	errs := make([]float64, 0, len(group))
 	for i := range group {
@@ -130,8 +168,8 @@ type FitReport struct {
 func (c *CostFile) Fits() []FitReport {
 	var out []FitReport
 	for _, group := range groupEntries(c.Entries) {
-		if fit, ok := fitEntries(group); ok {
-			out = append(out, FitReport{fit, heldOut(group)})
+		if fit, ok := group.fit(); ok {
+			out = append(out, FitReport{fit, heldOut(group.entries)})
 		}
 	}
 	return out

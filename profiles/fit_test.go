@@ -32,7 +32,7 @@ func TestFitRecoversTheModel(t *testing.T) {
 	if !ok || !near(fit.A, 12, 1e-4) || !near(fit.B, 3e-5, 1e-4) || !near(fit.C, 2e-4, 1e-4) || fit.Error > 1e-4 {
 		t.Errorf("fit %+v, %v", fit, ok)
 	}
-	if fit.Entries != len(works) || fit.MaxFLOPs != 1e9 || fit.MaxBytes != 6e6 || fit.Op != "Conv" || fit.Elem != ir.Float32 {
+	if fit.Entries != len(works) || fit.MaxFLOPs != 1e9 || fit.MaxBytes != 6e6 {
 		t.Errorf("fit %+v", fit)
 	}
 }

@@ -96,4 +96,7 @@ type Placement struct {
 	Single    []Baseline // by ProcID: the whole graph there; infeasible where it is unsupported or does not fit
 	Baselines []Baseline
 	Auto      *Plan // what unlimited sub-models would give; nil if not asked for or no better
+	// Passed is a plan that is faster than Plan, the whole graph on one processor, by
+	// less than a split was to gain; nil if there is none.
+	Passed *Plan
 }

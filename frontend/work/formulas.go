@@ -2,6 +2,7 @@ package work
 
 import (
 	"math/bits"
+	"slices"
 	"strings"
 )
 
@@ -19,7 +20,31 @@ func conv(wi int) rule {
 		if bias {
 			w.FLOPs = add(w.FLOPs, out)
 		}
+		w.Kernel = kernelKind(x.in(0).Dims, k.Dims)
 	}
+}
+
+// fewChannels is the most input channels that are too few for a block: runtimes
+// block 4 to 16 of them.
+const fewChannels = 4
+
+// kernelKind is the kind of a convolution of input x with weights w; "" if the
+// shapes do not say.
+func kernelKind(x, w []int64) string {
+	if len(x) != len(w) || len(w) < 3 {
+		return ""
+	}
+	switch extent := product(w[2:]); {
+	case w[1] == 1 && x[1] > 1:
+		return "depthwise"
+	case extent == 1:
+		return "1x1"
+	case w[1] <= fewChannels:
+		return "few channels"
+	case slices.Max(w[2:]) <= 3:
+		return "3x3"
+	}
+	return "large"
 }
 
 func tail(dims []int64, from int) []int64 {

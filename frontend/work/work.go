@@ -19,6 +19,12 @@ type Work struct {
 	// int8 for quantized operators, the type of the activations for 4-bit weights.
 	Elem ir.ElemType
 
+	// Kernel is the kind of a convolution, as far as runtimes compute kinds in ways
+	// of different speed: "1x1" (a matrix product), "depthwise", "few channels" (of an
+	// input that cannot be laid out in blocks of channels), "3x3" and "large". "" for
+	// other operators.
+	Kernel string
+
 	Known   bool // false: nobody can size this operator, FLOPs are a stand-in (one an output element)
 	Assumed bool // some shape or trip count is an assumption
 }

@@ -68,11 +68,11 @@ var workCases = []struct {
 		x := g.Input("x", f32, 2, 3, 8, 8)
 		g.Op("Conv", in(x, zeros(g, "w", f32, 4, 3, 3, 3), zeros(g, "b", f32, 4)))
 		// 2·4·6·6 outputs, each 3·9 multiply-adds and a bias
-	}, Work{FLOPs: 288*54 + 288, ReadBytes: 1536 + 432 + 16, WriteBytes: 1152, WeightBytes: 448, Elem: ir.Float32, Known: true}},
+	}, Work{FLOPs: 288*54 + 288, ReadBytes: 1536 + 432 + 16, WriteBytes: 1152, WeightBytes: 448, Elem: ir.Float32, Kernel: "few channels", Known: true}},
 	{"depthwise convolution", 13, func(g *onnxtest.Graph) {
 		x := g.Input("x", f32, 1, 8, 4, 4)
 		g.Op("Conv", in(x, zeros(g, "w", f32, 8, 1, 3, 3)), onnxtest.Int("group", 8), onnxtest.Ints("pads", 1, 1, 1, 1))
-	}, Work{FLOPs: 128 * 18, ReadBytes: 512 + 288, WriteBytes: 512, WeightBytes: 288, Elem: ir.Float32, Known: true}},
+	}, Work{FLOPs: 128 * 18, ReadBytes: 512 + 288, WriteBytes: 512, WeightBytes: 288, Elem: ir.Float32, Kernel: "depthwise", Known: true}},
 	{"transposed convolution", 13, func(g *onnxtest.Graph) {
 		x := g.Input("x", f32, 1, 8, 4, 4)
 		g.Op("ConvTranspose", in(x, zeros(g, "w", f32, 8, 2, 2, 2)), onnxtest.Ints("strides", 2, 2))
@@ -82,7 +82,7 @@ var workCases = []struct {
 		x := g.Input("x", u8, 1, 3, 4, 4)
 		s, z, wz := zeros(g, "s", f32), zeros(g, "z", u8), zeros(g, "wz", i8)
 		g.Op("QLinearConv", in(x, s, z, zeros(g, "w", i8, 2, 3, 1, 1), s, wz, s, z))
-	}, Work{FLOPs: 32 * 6, ReadBytes: 48 + 4 + 1 + 6 + 1, WriteBytes: 32, WeightBytes: 12, Elem: ir.Int8, Known: true}},
+	}, Work{FLOPs: 32 * 6, ReadBytes: 48 + 4 + 1 + 6 + 1, WriteBytes: 32, WeightBytes: 12, Elem: ir.Int8, Kernel: "1x1", Known: true}},
 	{"half precision product", 13, func(g *onnxtest.Graph) {
 		g.Op("MatMul", in(g.Input("x", f16, 5, 2, 3), zeros(g, "w", f16, 3, 4)))
 	}, Work{FLOPs: 40 * 6, ReadBytes: 60 + 24, WriteBytes: 80, WeightBytes: 24, Elem: ir.Float16, Known: true}},
@@ -276,5 +276,25 @@ func TestSaturation(t *testing.T) {
 	w := Of(r.Main(), lastNode(r))
 	if w.FLOPs != math.MaxInt64 || w.ReadBytes != math.MaxInt64 || w.WriteBytes != math.MaxInt64 {
 		t.Errorf("got %+v", w)
+	}
+}
+
+func TestKernelKind(t *testing.T) {
+	for _, c := range []struct {
+		x, w []int64
+		want string
+	}{
+		{[]int64{1, 64, 8, 8}, []int64{32, 64, 1, 1}, "1x1"},
+		{[]int64{1, 64, 8, 8}, []int64{64, 1, 3, 3}, "depthwise"},
+		{[]int64{1, 3, 8, 8}, []int64{64, 3, 7, 7}, "few channels"},
+		{[]int64{1, 64, 8, 8}, []int64{32, 64, 3, 1}, "3x3"},
+		{[]int64{1, 64, 8, 8}, []int64{32, 64, 5, 5}, "large"},
+		{[]int64{1, 64, 8}, []int64{32, 64, 3}, "3x3"},
+		{nil, []int64{32, 64, 3, 3}, ""},
+		{nil, nil, ""},
+	} {
+		if got := kernelKind(c.x, c.w); got != c.want {
+			t.Errorf("kernel of %v on %v is %q, want %q", c.w, c.x, got, c.want)
+		}
 	}
 }

@@ -82,6 +82,7 @@ type system struct {
 	least   []float64      // lower bounds of x
 	columns map[string]int // by signature
 	launch  bool           // what a launch takes is known
+	cold    float64        // what it takes more after a run of another sub-model
 	names   []string       // signatures, by column less firstSignature
 }
 
@@ -101,11 +102,24 @@ func Calibrate(c *profiles.CostFile) {
 			c.Entries[i].MedianUs = round(s.x[k])
 		}
 	}
-	launch, scale := round(s.x[launchColumn]), s.scale()
-	c.Parameters.LaunchUs, c.Parameters.Scale = &launch, &scale
+	p := &c.Parameters
+	warm, scale := round(s.x[launchColumn]), s.scale()
+	p.WarmLaunchUs, p.Scale = &warm, &scale
+	if p.LaunchUs == nil {
+		p.LaunchUs = &warm
+	}
+	p.Busy = busy(c.SubmodelRuns)
 	c.Parameters.Upload = copyCost(s.x[inputColumn], s.x[inputByteColumn])
 	c.Parameters.Download = copyCost(s.x[outputColumn], s.x[outputByteColumn])
+	p.Error = nil
+	if a := Explain(c); a.Stretches > 0 {
+		e := min(roundShare(a.StretchMedian), 1)
+		p.Error = &e
+	}
 }
+
+// roundShare keeps four decimals.
+func roundShare(x float64) float64 { return math.Round(x*1e4) / 1e4 }
 
 // round keeps six digits: more were never measured.
 func round(us float64) float64 {
@@ -120,17 +134,32 @@ func copyCost(value, perByte float64) *profiles.CopyCost {
 	if value < leastValueUs && perByte < leastByteUs {
 		return nil
 	}
+	if value < leastValueUs {
+		value = 0
+	}
 	return &profiles.CopyCost{LatencyUs: round(value), BytesPerUs: round(1 / max(perByte, leastByteUs))}
 }
 
 func newSystem(c *profiles.CostFile) *system {
 	s := &system{columns: map[string]int{}, x: make([]float64, firstSignature)}
+	if cold, warm := c.Parameters.LaunchUs, warmLaunch(&c.Parameters); cold != nil {
+		s.cold = max(*cold-*warm, 0)
+	}
 	for i := range c.SubmodelRuns {
-		r := &c.SubmodelRuns[i]
-		s.rows = append(s.rows, s.row(r))
+		if r := &c.SubmodelRuns[i]; !(r.Whole && r.Shared) {
+			s.rows = append(s.rows, s.row(r))
+		}
 	}
 	s.start(c)
 	return s
+}
+
+// warmLaunch is the launch of runs that are timed over and over; nil if unknown.
+func warmLaunch(p *profiles.Parameters) *float64 {
+	if p.WarmLaunchUs != nil {
+		return p.WarmLaunchUs
+	}
+	return p.LaunchUs
 }
 
 // row makes the equation of a run.
@@ -161,6 +190,7 @@ func (s *system) row(r *profiles.SubmodelRun) row {
 	switch {
 	case r.Shared:
 		out.weight = weightShared
+		out.us = max(out.us-s.cold, out.us/10)
 	case r.Whole:
 		out.weight, out.large = weightWhole, true
 	case count > 1:
@@ -180,8 +210,9 @@ func (s *system) start(c *profiles.CostFile) {
 	for _, r := range s.rows {
 		launch = min(launch, r.us/2)
 	}
-	if s.launch = c.Parameters.LaunchUs != nil; s.launch {
-		launch = min(2*launch, *c.Parameters.LaunchUs)
+	if known := warmLaunch(&c.Parameters); known != nil {
+		s.launch = true
+		launch = min(2*launch, *known)
 	}
 	s.x[launchColumn] = max(launch, 1e-3)
 	s.x[inputColumn], s.x[outputColumn] = startValueUs, startValueUs
@@ -276,7 +307,9 @@ func (s *system) scale() float64 {
 				edges += float64(t.count * s.x[t.column])
 			}
 		}
-		if units := s.predict(r) - edges; units > 0 && r.us > edges {
+		units := s.predict(r) - edges
+		edges += s.cold // predictions count it
+		if units > 0 && r.us > edges {
 			factors = append(factors, (r.us-edges)/units)
 		}
 	}
@@ -284,6 +317,29 @@ func (s *system) scale() float64 {
 		return 1
 	}
 	return min(max(round(robust.Median(factors)), leastScale), mostScale)
+}
+
+// busy is how many times as long whole models take beside copies of them: the
+// median over those that were measured so; nil where none was.
+func busy(runs []profiles.SubmodelRun) *float64 {
+	var times []float64
+	for i := range runs {
+		r := &runs[i]
+		if !r.Whole || !r.Shared {
+			continue
+		}
+		alone := *r
+		alone.Shared = false
+		key := alone.Key()
+		if k := slices.IndexFunc(runs, func(q profiles.SubmodelRun) bool { return q.Whole && !q.Shared && q.Key() == key }); k >= 0 && runs[k].MedianUs > 0 {
+			times = append(times, r.MedianUs/runs[k].MedianUs)
+		}
+	}
+	if len(times) == 0 {
+		return nil
+	}
+	f := min(max(round(robust.Median(times)), 1), mostScale*mostScale)
+	return &f
 }
 
 // Agreement is how well a cost file explains the runs that it holds: relative
@@ -309,9 +365,16 @@ func Explain(c *profiles.CostFile) Agreement {
 	var errs []float64
 	for i := range c.SubmodelRuns {
 		r := &c.SubmodelRuns[i]
+		if r.Whole && r.Shared {
+			continue
+		}
 		var us float64
-		if c.Parameters.LaunchUs != nil {
-			us = *c.Parameters.LaunchUs
+		launch := c.Parameters.LaunchUs
+		if !r.Whole && !r.Shared {
+			launch = warmLaunch(&c.Parameters)
+		}
+		if launch != nil {
+			us = *launch
 		}
 		us += copies(c.Parameters.Upload, r.Inputs, r.InputBytes) + copies(c.Parameters.Download, r.Outputs, r.OutputBytes)
 		var count int64

@@ -223,7 +223,7 @@ func feedOne(c *profiles.CostFile, r *compiler.Result, i int, took bench.Submode
 		if !known[op.Signature] {
 			known[op.Signature] = true
 			c.Entries = append(c.Entries, profiles.CostEntry{
-				Signature: op.Signature, Op: op.Type, Domain: op.Domain, Elem: op.Elem, FLOPs: max(op.FLOPs, 0), Bytes: max(op.Bytes, 0),
+				Signature: op.Signature, Op: op.Type, Domain: op.Domain, Kernel: op.Kernel, Elem: op.Elem, FLOPs: max(op.FLOPs, 0), Bytes: max(op.Bytes, 0),
 				MedianUs: r.Lowered.Problem.Costs.Of(n, s.Processor).Us(), Runs: run.Runs,
 			})
 		}

@@ -1,19 +1,24 @@
 package measure
 
 import (
+	"time"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/compiler/robust"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxpb"
 )
 
-// launch measures what a run costs that computes next to nothing: the negation of
-// one number. Calibration starts there.
+// What a run costs that computes next to nothing, the negation of one number, is
+// measured twice. Repeated at once it finds all that it needs in the fastest
+// caches, as do the pieces that a profile times over and over. After a run of
+// another sub-model, as in a split, it does not: its code, the runtime's and the
+// tables of both come from slower memory, which takes many times as long.
+
+// launch makes the negation ready and measures it by itself.
 func (s *session) launch() error {
-	if s.file.Parameters.LaunchUs != nil && !s.Again {
-		return nil
-	}
 	body, err := proto.Marshal(negation())
 	if err != nil {
 		return err
@@ -27,14 +32,58 @@ func (s *session) launch() error {
 	if err != nil {
 		return err
 	}
-	defer closePiece()
-	defer release(p.in)
+	s.negate, s.closeNegate = p, func() { closePiece(); release(p.in) }
+	if s.file.Parameters.WarmLaunchUs != nil && !s.Again {
+		return nil
+	}
 	if err := timeAll(s.ctx, []*piece{p}, s.Confidence, func(int, int) {}); err != nil {
 		return err
 	}
 	median, _ := p.result()
 	us := round(median)
-	s.file.Parameters.LaunchUs = &us
+	s.file.Parameters.WarmLaunchUs = &us
+	if s.file.Parameters.LaunchUs == nil || s.Again {
+		s.file.Parameters.LaunchUs, s.file.Parameters.LaunchSpreadUs = &us, nil
+	}
+	return nil
+}
+
+// How often a launch is measured after a run of a model, and how long at most.
+const (
+	launchRuns = 60
+	launchTime = 500 * time.Millisecond
+)
+
+// launchAfter measures the launch after runs of a whole model. Of several models
+// the one after which it takes longest counts: splits of all of them are to keep
+// what is predicted.
+func (s *session) launchAfter(whole *piece) error {
+	var us []float64
+	var err error
+	s.on.Do(func() {
+		big, small := make([]runtime.Held, whole.outs), make([]runtime.Held, s.negate.outs)
+		start := time.Now()
+		for len(us) < launchRuns && (len(us) < minRounds || time.Since(start) < launchTime) {
+			if err = whole.call.Run(whole.in, big); err != nil {
+				return
+			}
+			release(big)
+			began := time.Now()
+			if err = s.negate.call.Run(s.negate.in, small); err != nil {
+				return
+			}
+			us = append(us, float64(time.Since(began))/float64(time.Microsecond))
+			release(small)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	sum := robust.Summarize(us)
+	if p := &s.file.Parameters; *p.LaunchUs < sum.Median {
+		median, spread := round(sum.Median), round(sum.MAD)
+		p.LaunchUs, p.LaunchSpreadUs = &median, &spread
+	}
 	return nil
 }
 

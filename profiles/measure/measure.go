@@ -26,6 +26,7 @@ type Options struct {
 	Provider     string // execution provider; "" is the CPU's
 	Threads      int    // 0: as many as there are cores in CPUs, or one
 	CPUs         []int  // cores to run on; nil: any
+	Beside       []int  // cores of other processors of the device: what their work adds is measured; nil: it is not
 	Optimization runtime.Level
 	Confidence   float64 // half width of the 95 % interval of a median; 0: 0.01
 	Library      string  // of ONNX Runtime; "": see runtime.OpenORT
@@ -101,6 +102,9 @@ type session struct {
 	report *Report
 	fleet  *profiles.Fleet
 	entry  map[string]int // signature → index into file.Entries
+
+	negate      *piece // the negation of one number
+	closeNegate func()
 }
 
 // Run measures models. Errors are sentences that name a file. When it fails or is
@@ -136,6 +140,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := s.launch(); err != nil {
 		return nil, err
 	}
+	defer s.closeNegate()
 	if s.Probes {
 		s.Progress("probes", 0)
 		if err := s.probes(); err != nil {
@@ -201,7 +206,7 @@ func (s *session) add(run profiles.SubmodelRun, ops map[string]profiles.Op) {
 		op := ops[u.Signature]
 		s.entry[u.Signature] = len(s.file.Entries)
 		s.file.Entries = append(s.file.Entries, profiles.CostEntry{
-			Signature: u.Signature, Op: op.Type, Domain: op.Domain, Elem: op.Elem, FLOPs: max(op.FLOPs, 0), Bytes: max(op.Bytes, 0),
+			Signature: u.Signature, Op: op.Type, Domain: op.Domain, Kernel: op.Kernel, Elem: op.Elem, FLOPs: max(op.FLOPs, 0), Bytes: max(op.Bytes, 0),
 			MedianUs: run.MedianUs / float64(len(run.Units)), SpreadUs: run.SpreadUs, Runs: run.Runs,
 		})
 	}

@@ -125,6 +125,73 @@ func TestProfile(t *testing.T) {
 	}
 }
 
+// Beside a copy the model is measured again, and how much longer that takes is kept.
+func TestBeside(t *testing.T) {
+	needORT(t)
+	cpus, err := runtime.BoundCPUs()
+	if err != nil || len(cpus) < 2 {
+		t.Skip("two cores are needed")
+	}
+	o := Options{
+		Models: []string{write(t, "small/squeezenet1_1")}, Processor: "p", Optimization: runtime.All, Confidence: 0.9,
+		CPUs: cpus[:1], Beside: cpus[1:2],
+	}
+	r, err := Run(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := r.File.Parameters
+	if p.Busy == nil || *p.Busy < 1 || p.Error == nil || p.LaunchSpreadUs == nil || *p.LaunchUs < *p.WarmLaunchUs {
+		t.Errorf("%+v", p)
+	}
+	both := 0
+	for _, run := range r.File.SubmodelRuns {
+		if run.Whole && run.Shared {
+			both++
+		}
+	}
+	if both != 1 {
+		t.Errorf("%d runs beside a copy, want 1", both)
+	}
+	o.Base = reread(t, r.File)
+	if again, err := Run(context.Background(), o); err != nil || again.Measured != 0 {
+		t.Errorf("%v; %d measured again", err, again.Measured)
+	}
+}
+
+// The parameters that are not in any equation: what a launch costs more in a split
+// than in a profile, how busy devices slow down, how far predictions are off.
+func TestParameters(t *testing.T) {
+	launch, warm := 41.0, 1.0
+	c := &profiles.CostFile{Processor: "p", Parameters: profiles.Parameters{LaunchUs: &launch, WarmLaunchUs: &warm}}
+	units := []profiles.UnitCount{{Signature: "a", Count: 1}, {Signature: "b", Count: 1}}
+	for i, s := range []string{"a", "b"} {
+		c.Entries = append(c.Entries, profiles.CostEntry{Signature: s, Op: "Conv", MedianUs: 1, Runs: 1})
+		c.SubmodelRuns = append(c.SubmodelRuns, profiles.SubmodelRun{Units: units[i : i+1], Inputs: 1, Outputs: 1, MedianUs: 1001, Runs: 1})
+	}
+	c.SubmodelRuns = append(c.SubmodelRuns,
+		profiles.SubmodelRun{Units: units, Inputs: 1, Outputs: 1, MedianUs: 2201, Runs: 1},
+		profiles.SubmodelRun{Units: units, Inputs: 1, Outputs: 1, MedianUs: 2001, Runs: 1, Whole: true},
+		profiles.SubmodelRun{Units: units, Inputs: 1, Outputs: 1, MedianUs: 2401.2, Runs: 1, Whole: true, Shared: true},
+		profiles.SubmodelRun{Units: units, Inputs: 1, Outputs: 2, MedianUs: 2241, Runs: 1, Shared: true},
+	)
+	Calibrate(c)
+	p := c.Parameters
+	if *p.LaunchUs != 41 || *p.WarmLaunchUs != 1 {
+		t.Errorf("launches of %v and %v us, want what was measured, 41 and 1", *p.LaunchUs, *p.WarmLaunchUs)
+	}
+	if p.Busy == nil || math.Abs(*p.Busy-1.2) > 1e-9 {
+		t.Errorf("busy is %v, want 1.2", *p.Busy)
+	}
+	a := Explain(c)
+	if e := a.Whole[""]; math.Abs(e) > 0.01 {
+		t.Errorf("the whole model is predicted with an error of %v", e)
+	}
+	if p.Error == nil || *p.Error < 0.005 || *p.Error > 0.2 || math.Abs(*p.Error-a.StretchMedian) > 1e-4 {
+		t.Errorf("the costs state an error of %v, stretches are off by %v", *p.Error, a.StretchMedian)
+	}
+}
+
 func TestAllSignatures(t *testing.T) {
 	needORT(t)
 	o := Options{Models: []string{write(t, "small/googlenet_bn")}, Processor: "p", Optimization: runtime.All, Confidence: 0.9, AllSignatures: true}

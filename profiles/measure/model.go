@@ -49,12 +49,21 @@ func (s *session) model(path string, from, span float64) error {
 			return err
 		}
 	}
+	fresh := !m.known[w.run.Key()]
 	order := inOrder(m.graph())
 	alone := make([][]ir.NodeID, len(order))
 	for i := range order {
 		alone[i] = order[i : i+1]
 	}
 	if err := m.measure(alone, w, "operations alone", 0, 0.5); err != nil {
+		return err
+	}
+	if fresh || s.Again || m.file.Parameters.LaunchSpreadUs == nil {
+		if err := m.launchAfter(w.piece); err != nil {
+			return err
+		}
+	}
+	if err := m.beside(w); err != nil {
 		return err
 	}
 	rep.AloneUs = m.alone()
@@ -86,8 +95,12 @@ func (s *session) open(path string, keepNodes bool, from, span float64) (*modelR
 	for n := range g.NumNodes() {
 		op := r.Analysis.UnitOp(r.Lowered, ir.NodeID(n))
 		m.ops = append(m.ops, op)
-		if op.Signature != "" {
-			m.bySi[op.Signature] = op
+		if op.Signature == "" {
+			continue
+		}
+		m.bySi[op.Signature] = op
+		if i, ok := s.entry[op.Signature]; ok { // a file of before kernels were told apart
+			s.file.Entries[i].Kernel = op.Kernel
 		}
 	}
 	return m, nil

@@ -94,6 +94,22 @@ func probeModel() *onnxpb.ModelProto {
 		p.conv(x, min(c, 128), 3, 1, true)
 		p.conv(x, c, 3, c, false)
 	}
+	// First layers, few channels and large kernels.
+	p.window([]int64{1, 3, 224, 224}, 64, 7, 2)
+	p.window([]int64{1, 3, 224, 224}, 32, 3, 2)
+	p.window([]int64{1, 3, 224, 224}, 64, 3, 1)
+	p.window([]int64{1, 3, 112, 112}, 64, 7, 2)
+	p.window([]int64{1, 3, 320, 320}, 24, 3, 2)
+	p.window([]int64{1, 1, 128, 128}, 32, 5, 1)
+	for _, s := range [][3]int64{{16, 64, 56}, {32, 128, 28}, {48, 192, 14}, {64, 256, 14}} {
+		x := []int64{1, s[0], s[2], s[2]}
+		p.window(x, s[1], 1, 1)
+		p.window(x, s[1], 3, 1)
+		p.window(x, s[1], 5, 1)
+	}
+	p.window([]int64{1, 256, 14, 14}, 32, 1, 1)
+	p.window([]int64{1, 480, 14, 14}, 16, 1, 1)
+	p.window([]int64{1, 128, 56, 56}, 16, 1, 1)
 	for _, s := range rows() {
 		x := []int64{1, s[0], s[1]}
 		p.one("Softmax", x, integer("axis", -1))
@@ -185,6 +201,13 @@ func (p *prober) conv(x []int64, out, kernel, groups int64, relu bool) {
 		return
 	}
 	p.node("Relu", []string{p.inner("Conv", inputs, attributes...)})
+}
+
+// window is a convolution with a bias and a Relu, as models begin with.
+func (p *prober) window(x []int64, out, kernel, stride int64) {
+	pad := kernel / 2
+	inputs := []string{p.input(x), p.weight(out, x[1], kernel, kernel), p.weight(out)}
+	p.node("Relu", []string{p.inner("Conv", inputs, integers("kernel_shape", kernel, kernel), integers("pads", pad, pad, pad, pad), integers("strides", stride, stride))})
 }
 
 func integer(name string, v int64) *onnxpb.AttributeProto {

@@ -32,6 +32,9 @@ type trial struct {
 	Submodels  int           `json:"submodels"`
 	Processors int           `json:"processors"` // that have any
 	Bench      *bench.Report `json:"bench"`
+	// AtMost is how many times as fast as one core any split can be by the costs that
+	// it was predicted with; 0 if no bound is known.
+	AtMost float64 `json:"at_most"`
 }
 
 // host is the fleet: one device whose two processors are two cores.
@@ -101,7 +104,7 @@ func (j *job) measure(ctx context.Context, name string, built bool) (*outcome, e
 // profile measures models on the first core into a cost file.
 func (j *job) profile(ctx context.Context, costs string, probes bool, models ...string) (*measure.Report, error) {
 	o := measure.Options{
-		Models: models, Processor: "host", CPUs: j.cpus[:1], Optimization: runtime.All, Again: j.again, Probes: probes,
+		Models: models, Processor: "host", CPUs: j.cpus[:1], Beside: j.cpus[1:], Optimization: runtime.All, Again: j.again, Probes: probes,
 		Save: func(c *profiles.CostFile) error {
 			var b bytes.Buffer
 			if err := c.Encode(&b); err != nil {
@@ -142,7 +145,9 @@ func (j *job) try(ctx context.Context, model, fleet, name string, submodels int,
 		return nil, err
 	}
 	defer r.Close()
-	return j.run(ctx, r, name, j.bench(model, inputs, objective))
+	b := j.bench(model, inputs, objective)
+	b.SkipParallel = name != "auto"
+	return j.run(ctx, r, name, b)
 }
 
 // bench says how splits are run.
@@ -166,6 +171,9 @@ func (j *job) run(ctx context.Context, r *compiler.Result, name string, o bench.
 		used[s.Processor] = true
 	}
 	t.Processors = len(used)
+	if bound, best := r.Placement.Plan.LowerBound, bestSingle(r.Placement); bound > 0 && best > 0 {
+		t.AtMost = float64(best) / float64(bound)
+	}
 	o.Bundle = r.Options.Output
 	m, err := bench.Run(ctx, o)
 	if err != nil {
@@ -176,6 +184,21 @@ func (j *job) run(ctx context.Context, r *compiler.Result, name string, o bench.
 		return nil, errors.New("the split computes something else than the model")
 	}
 	return t, nil
+}
+
+// bestSingle is the value of the whole model on the best processor, 0 if none can run it.
+func bestSingle(p *ir.Placement) ir.Time {
+	var best ir.Time
+	for _, s := range p.Single {
+		v := s.Latency
+		if p.Plan.Objective == ir.Throughput {
+			v = s.Bottleneck
+		}
+		if s.Feasible && (best == 0 || v < best) {
+			best = v
+		}
+	}
+	return best
 }
 
 // learn splits and runs several times, on a copy of the fleet that learns from it.

@@ -20,7 +20,7 @@ const (
 // print prints the results and what they amount to.
 func print(results []*outcome) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "model\tsplit\tsub-models\tpredicted ms\tmeasured ms\t±\terror\twhole pred.\twhole meas.\terror\tover one core\tover inter-op\tover intra-op\t")
+	fmt.Fprintln(w, "model\tsplit\tsub-models\tpredicted ms\tmeasured ms\t±\terror\twhole pred.\twhole meas.\terror\tover one core\tat most\tover inter-op\tover intra-op\t")
 	var errs []float64
 	var failed []string
 	fail := func(o *outcome, t *trial, format string, args ...any) {
@@ -34,9 +34,9 @@ func print(results []*outcome) {
 				continue
 			}
 			whole := best(b)
-			fmt.Fprintf(w, "%s\t%s\t%d\t%.3f\t%.3f\t%.3f\t%s\t%s\t%.3f\t%s\t%s\t%s\t%s\t\n", o.Name, t.Name, t.Submodels,
+			fmt.Fprintf(w, "%s\t%s\t%d\t%.3f\t%.3f\t%.3f\t%s\t%s\t%.3f\t%s\t%s\t%s\t%s\t%s\t\n", o.Name, t.Name, t.Submodels,
 				*b.Latency.PredictedUs/1e3, b.Latency.MedianUs/1e3, b.Latency.MADUs/1e3, share(b.Latency.Error),
-				number(whole.PredictedUs), whole.MedianUs/1e3, share(whole.Error), times(b.Latency.Speedup), parallel(b, 0), parallel(b, 1))
+				number(whole.PredictedUs), whole.MedianUs/1e3, share(whole.Error), times(b.Latency.Speedup), atMost(t), parallel(b, 0), parallel(b, 1))
 			for _, e := range []*float64{b.Latency.Error, whole.Error} {
 				if e != nil {
 					errs = append(errs, math.Abs(*e))
@@ -55,7 +55,7 @@ func print(results []*outcome) {
 	_ = w.Flush() // standard output
 	fmt.Println()
 	w = tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "model\tsub-models\tpredicted ms\tmeasured ms\terror\tthroughput over one core\t")
+	fmt.Fprintln(w, "model\tsub-models\tpredicted ms\tmeasured ms\terror\tthroughput over one core\ttwo copies over one core\tshare of that\t")
 	for _, o := range results {
 		for i := range o.Cases {
 			t := &o.Cases[i]
@@ -63,7 +63,11 @@ func print(results []*outcome) {
 				continue
 			}
 			b := t.Bench
-			fmt.Fprintf(w, "%s\t%d\t%s\t%.3f\t%s\t%s\t\n", o.Name, t.Submodels, number(b.Interval.PredictedUs), b.Interval.MedianUs/1e3, share(b.Interval.Error), times(b.Interval.Speedup))
+			copies, reached := "-", "-"
+			if b.Copies != nil {
+				copies, reached = times(b.Copies.Speedup), fmt.Sprintf("%.0f%%", 100*b.Copies.MedianUs/b.Interval.MedianUs)
+			}
+			fmt.Fprintf(w, "%s\t%d\t%s\t%.3f\t%s\t%s\t%s\t%s\t\n", o.Name, t.Submodels, number(b.Interval.PredictedUs), b.Interval.MedianUs/1e3, share(b.Interval.Error), times(b.Interval.Speedup), copies, reached)
 			if s := b.Interval.Speedup; s != nil && *s < targetThroughput {
 				fail(o, t, "%.2f times the throughput of one core, the target is %.1f", *s, targetThroughput)
 			}
@@ -96,6 +100,14 @@ func parallel(b *bench.Report, i int) string {
 		return "-"
 	}
 	return times(b.Parallel[i].Speedup)
+}
+
+// atMost is the bound on the speed-up over one core.
+func atMost(t *trial) string {
+	if t.AtMost == 0 {
+		return "-"
+	}
+	return times(&t.AtMost)
 }
 
 func number(us *float64) string {

@@ -102,6 +102,27 @@ func (f *objectiveFlag) Set(text string) error {
 	return fmt.Errorf("want latency or throughput")
 }
 
+// shareFlag is a number from 0 to 1 that may be left out.
+type shareFlag struct{ value *float64 }
+
+func (f *shareFlag) Type() string { return "SHARE" }
+
+func (f *shareFlag) String() string {
+	if f.value == nil {
+		return ""
+	}
+	return strconv.FormatFloat(*f.value, 'g', -1, 64)
+}
+
+func (f *shareFlag) Set(text string) error {
+	x, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(x >= 0 && x <= 1) {
+		return fmt.Errorf("want a share from 0 to 1, for example 0.03")
+	}
+	f.value = &x
+	return nil
+}
+
 // formatFlag is --format with its choices.
 type formatFlag struct {
 	value   string

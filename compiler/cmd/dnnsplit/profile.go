@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +24,7 @@ func newProfile(u *ui) *cobra.Command {
 	o := measure.Options{}
 	f := splitFlags{}
 	level := levelFlag(runtime.All)
-	var cpus, output string
+	var cpus, beside, output string
 	var inputs inputFlag
 	cmd := &cobra.Command{
 		Use:   "profile MODEL.onnx... --processor NAME -o FILE.costs.json",
@@ -69,6 +70,15 @@ else runs.`,
 					return wrong("--cpus: %w", err)
 				}
 			}
+			if beside != "" {
+				var err error
+				if o.Beside, err = runtime.ParseCPUs(beside); err != nil {
+					return wrong("--beside: %w", err)
+				}
+				if cpus == "" || slices.ContainsFunc(o.Beside, func(c int) bool { return slices.Contains(o.CPUs, c) }) {
+					return wrong("--beside wants other cores than --cpus, which must be given")
+				}
+			}
 			o.Models, o.Optimization = args, runtime.Level(level)
 			f.apply(u, &o.Compile)
 			o.Compile.Progress = nil
@@ -82,6 +92,7 @@ else runs.`,
 	fl.StringVarP(&output, "output", "o", "", "cost `FILE` to write; an existing one is added to")
 	fl.StringVar(&o.Provider, "provider", "", "ONNX Runtime's execution `PROVIDER` (default CPUExecutionProvider)")
 	fl.StringVar(&cpus, "cpus", "", "cores to run on, a `LIST` such as 0-3,6 (default: any)")
+	fl.StringVar(&beside, "beside", "", "cores of the other processors of the device, a `LIST`: measure how much longer models take while those are busy")
 	fl.IntVar(&o.Threads, "threads", 0, "threads inside an operation (default: as many as there are --cpus, or one)")
 	fl.Var(&level, "optimization", "`LEVEL` of graph optimisation: disabled, basic, extended, all")
 	fl.Float64Var(&o.Confidence, "confidence", 0.01, "half width of the 95 % interval of a median at which a timing ends, as a share of it")
@@ -188,11 +199,18 @@ func printProfile(u *ui, r *measure.Report, output string) {
 	}
 	u.table([]string{"model", "units", "signatures", "alone ms", "measured ms", "predicted ms", "error"}, rows)
 	p := r.File.Parameters
-	u.printf("\nlaunch      %.3g us\n", *p.LaunchUs)
+	u.printf("\nlaunch      %.3g us", *p.LaunchUs)
+	if p.LaunchSpreadUs != nil {
+		u.printf(" ± %.2g us after another sub-model, %.3g us at once again", *p.LaunchSpreadUs, *p.WarmLaunchUs)
+	}
+	u.printf("\n")
 	printCopy(u, "input", p.Upload)
 	printCopy(u, "output", p.Download)
 	if a := r.Agreement; a.Stretches > 0 {
 		u.printf("stretches   %d, predicted within %.1f%% (median), %.1f%% (worst)\n", a.Stretches, 100*a.StretchMedian, 100*a.StretchWorst)
+	}
+	if p.Busy != nil {
+		u.printf("busy        %.3f times as long while the other processors of the device are busy\n", *p.Busy)
 	}
 	u.printf("measured    %s now, %d known before; %s in %s\n", count(r.Measured, "sub-model", "sub-models"), r.Kept, count(r.Signatures, "signature", "signatures"), output)
 }

@@ -61,6 +61,7 @@ between them. "Do not split" is a possible answer.`,
 	fl.BoolVar(&o.Force, "force", false, "replace the output folder even if it is not a bundle")
 	f.model(fl)
 	f.search(fl, &o)
+	fl.Var(&f.leastGain, "least-gain", "leave the model whole where a split is predicted to gain less than this `SHARE` (default: the error that measured costs state)")
 	f.keepBest(fl, &o)
 	f.inline = formatFlag{"auto", []string{"auto", "never"}}
 	fl.Var(&f.inline, "inline", "replace calls of functions that hold much of the work by their bodies")
@@ -135,6 +136,7 @@ type splitFlags struct {
 	inline    formatFlag
 	weights   formatFlag
 	timeLimit time.Duration
+	leastGain shareFlag
 	quiet     bool
 	dryRun    bool
 	explain   string
@@ -178,7 +180,7 @@ func (f *splitFlags) apply(u *ui, o *compiler.Options) {
 	o.Pins, o.Forbids = f.pins, f.forbids
 	o.Submodels = int(f.submodels)
 	o.Objective = ir.Objective(f.objective)
-	o.TimeLimit = f.timeLimit
+	o.TimeLimit, o.LeastGain = f.timeLimit, f.leastGain.value
 	l := f.limits.options()
 	o.MaxDepth, o.MaxNodes, o.MaxStructureBytes = l.MaxDepth, l.MaxNodes, l.MaxBytes
 	o.KeepFunctions = f.inline.value == "never"
