@@ -73,7 +73,7 @@ func TestEncodeRefuses(t *testing.T) {
 		return &CostFile{Entries: []CostEntry{e}}
 	}
 	for want, c := range map[string]*CostFile{
-		"entry \"\\xff\": signature, op, domain or kernel is not UTF-8":                 with(func(e *CostEntry) { e.Signature = "\xff" }),
+		"entry \"\\xff\": signature, op, domain or kernel is not UTF-8":         with(func(e *CostEntry) { e.Signature = "\xff" }),
 		"entry \"s\": op is empty, expected an op type such as Conv":            with(func(e *CostEntry) { e.Op = "" }),
 		"entry \"s\": median_us is NaN, expected microseconds from 0 to 1e+12":  with(func(e *CostEntry) { e.MedianUs = math.NaN() }),
 		"entry \"s\": spread_us is +Inf, expected microseconds from 0 to 1e+12": with(func(e *CostEntry) { e.SpreadUs = math.Inf(1) }),
