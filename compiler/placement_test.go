@@ -102,7 +102,7 @@ func TestPlacementErrors(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"empty", "", `its schema is "", want "dnnsplit/placement/v1"`},
 		{"schema", "schema: dnnsplit/fleet/v1\n", `:1:1: its schema is "dnnsplit/fleet/v1"`},
-		{"unknown key", head + "pins: []\n", `:2:1: unknown field "pins"`},
+		{"unknown key", head + "pins: []\n", `:2:1: it is not valid: unknown field "pins"`},
 		{"twice", head + "seed: 1\nseed: 2\n", `:3:1: mapping key "seed" already defined`},
 		{"objective", head + "objective: speed\n", `:2:12: objective: want latency or throughput, not "speed"`},
 		{"submodels", head + "submodels: many\n", ":2:12: submodels: want a number"},

@@ -67,7 +67,7 @@ func parseYAML(path string, data []byte, v any, options ...yaml.DecodeOption) (t
 		e := &diag.Error{File: path, Msg: "it is not valid: " + firstLine(err.Error())}
 		var at yaml.Error
 		if errors.As(err, &at) {
-			e.Msg = firstLine(at.GetMessage())
+			e.Msg = "it is not valid: " + firstLine(at.GetMessage())
 			if tok := at.GetToken(); tok != nil && tok.Position != nil {
 				e.Line, e.Col = tok.Position.Line, tok.Position.Column
 			}

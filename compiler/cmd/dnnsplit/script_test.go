@@ -1,11 +1,8 @@
 package main
 
 import (
-	"encoding/binary"
 	"errors"
 	"flag"
-	"fmt"
-	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,7 +68,7 @@ func scriptParams(t *testing.T, root, dir string) testscript.Params {
 			return nil
 		},
 		Condition: func(cond string) (bool, error) { return cond == "ort" && haveORT, nil },
-		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "head": head, "flip": flip, "model": model, "npy": npy},
+		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "head": head, "flip": flip, "model": model, "odd": odd, "each": each, "npy": npy, "npz": npz, "pb": pb},
 	}
 }
 
@@ -127,24 +124,4 @@ func model(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[1])), 0o755))
 	ts.Check(m.WriteFile(ts.MkAbs(args[1])))
-}
-
-// npy writes an array of float32 that counts 0, 0.001, ...: npy FILE 1,3,64,64.
-func npy(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: npy FILE N,N,...")
-	}
-	n := 1
-	for _, d := range strings.Split(args[1], ",") {
-		extent, err := strconv.Atoi(d)
-		ts.Check(err)
-		n *= extent
-	}
-	header := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%s,), }\n", args[1])
-	data := append([]byte("\x93NUMPY\x01\x00"), byte(len(header)), 0)
-	data = append(data, header...)
-	for i := range n {
-		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(float32(i)/1000))
-	}
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o644))
 }
