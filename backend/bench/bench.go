@@ -34,7 +34,7 @@ type Options struct {
 	Inputs verify.Options
 
 	// SkipParallel leaves out ONNX Runtime's own ways to use several cores,
-	// SkipPipeline the throughput.
+	// SkipPipeline the throughput, of the split and of copies of the whole.
 	SkipParallel, SkipPipeline bool
 
 	// Progress, if not nil, is told what is being done and how much of it is.
@@ -86,6 +86,7 @@ type bench struct {
 	copies   []*replica // by place
 	traced   *batch
 	runTimes [][]float64 // by sub-model
+	busyRuns [][]float64 // by sub-model, in the pipeline
 }
 
 // Run measures a bundle. Errors are sentences: files that cannot be read, a model
@@ -247,6 +248,7 @@ func (b *bench) load() error {
 	}
 	b.closers = append(b.closers, b.program.close)
 	b.runTimes = make([][]float64, len(b.program.steps))
+	b.busyRuns = make([][]float64, len(b.program.steps))
 	b.contestants()
 	return nil
 }
@@ -259,11 +261,7 @@ func (b *bench) contestants() {
 			return nil, err
 		}
 		b.traced = batch
-		for i := range b.program.steps {
-			for j := range batch.runs {
-				b.runTimes[i] = append(b.runTimes[i], inMicros(batch.runs[j][i].to-batch.runs[j][i].from))
-			}
-		}
+		batch.addRuns(b.runTimes)
 		return batch.latencies(), nil
 	}}
 	b.list = append([]*contestant{split}, b.list...)
@@ -275,10 +273,11 @@ func (b *bench) contestants() {
 	}
 	window := b.report.Window
 	b.list = append(b.list, &contestant{name: "pipeline", run: func(n int) ([]float64, error) {
-		batch := b.program.newBatch(b.ctx, max(n, 4*window), window, b.shared, false)
+		batch := b.program.newBatch(b.ctx, max(n, 4*window), window, b.shared, true)
 		if err := batch.run(b.workers); err != nil {
 			return nil, err
 		}
+		batch.addRuns(b.busyRuns)
 		return []float64{batch.interval()}, nil
 	}})
 }
@@ -292,7 +291,7 @@ func (b *bench) rounds() error {
 		}
 	}
 	for i := range b.runTimes {
-		b.runTimes[i] = nil
+		b.runTimes[i], b.busyRuns[i] = nil, nil
 	}
 	start := time.Now()
 	for round := 0; ; round++ {
@@ -461,7 +460,14 @@ func (b *bench) summarize() {
 	for i, s := range b.m.Submodels {
 		sum := robust.Summarize(b.runTimes[i])
 		predicted := s.Predicted.EndUs - s.Predicted.StartUs
-		r.Submodels = append(r.Submodels, Submodel{s.ID, s.Processor, predicted, sum.Median, sum.MAD, sum.N, relative(predicted, sum.Median)})
+		row := Submodel{
+			ID: s.ID, Processor: s.Processor, PredictedUs: predicted, MedianUs: sum.Median, MADUs: sum.MAD, Samples: sum.N,
+			Error: relative(predicted, sum.Median), PipelineSamples: len(b.busyRuns[i]),
+		}
+		if row.PipelineSamples > 0 {
+			row.PipelineUs = robust.Median(b.busyRuns[i])
+		}
+		r.Submodels = append(r.Submodels, row)
 	}
 }
 

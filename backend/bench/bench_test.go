@@ -116,7 +116,7 @@ func TestBench(t *testing.T) {
 	}
 	for i, s := range r.Submodels {
 		p := m.Manifest.Submodels[i].Predicted
-		if s.Samples == 0 || !(s.MedianUs > 0) || s.PredictedUs != p.EndUs-p.StartUs || s.Error == nil {
+		if s.Samples == 0 || !(s.MedianUs > 0) || s.PipelineSamples == 0 || !(s.PipelineUs > 0) || s.PredictedUs != p.EndUs-p.StartUs || s.Error == nil {
 			t.Errorf("%+v", s)
 		}
 	}

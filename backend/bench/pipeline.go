@@ -346,6 +346,15 @@ func (b *batch) latencies() []float64 {
 	return us
 }
 
+// addRuns adds the times of the runs by sub-model.
+func (b *batch) addRuns(us [][]float64) {
+	for i := range us {
+		for j := range b.runs {
+			us[i] = append(us[i], inMicros(b.runs[j][i].to-b.runs[j][i].from))
+		}
+	}
+}
+
 // interval is the mean time between the ends of two inferences while the pipeline
 // is full: from the window-th end to the last but as many. It is 0 if there are
 // too few inferences.

@@ -76,6 +76,9 @@ type Submodel struct {
 	MADUs       float64  `json:"mad_us"`
 	Samples     int      `json:"samples"`
 	Error       *float64 `json:"error"`
+	// PipelineUs is the median in the pipeline, of PipelineSamples runs; 0 if there is none.
+	PipelineUs      float64 `json:"pipeline_us"`
+	PipelineSamples int     `json:"pipeline_samples"`
 }
 
 // Output compares an output of the split with the whole model's, both at the

@@ -50,7 +50,7 @@ func (b *bench) loadWhole() (map[string]*runtime.Value, error) {
 		b.add(wholeName(p.Processor), w)
 		b.copies = append(b.copies, &replica{whole: w})
 	}
-	if len(b.copies) > 1 && !b.shared {
+	if len(b.copies) > 1 && !b.shared && !b.SkipPipeline {
 		b.list = append(b.list, &contestant{name: copiesName, run: b.runCopies, kept: b.keepCopies})
 	}
 	threads := len(cores(b.places))

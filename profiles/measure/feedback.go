@@ -181,7 +181,12 @@ func Feed(r *compiler.Result, m *bench.Measurement) error {
 			files[name] = c
 			names = append(names, name)
 		}
-		if took := m.Report.Submodels[k]; took.Samples > 0 {
+		took := m.Report.Submodels[k]
+		if r.Options.Objective == ir.Throughput && took.PipelineSamples > 0 {
+			// In a full pipeline all processors are busy, which predictions multiply with.
+			took.MedianUs, took.Samples = took.PipelineUs/max(busyFactor(c), 1), took.PipelineSamples
+		}
+		if took.Samples > 0 {
 			feedOne(c, r, i, took)
 		}
 	}
@@ -192,6 +197,13 @@ func Feed(r *compiler.Result, m *bench.Measurement) error {
 		}
 	}
 	return nil
+}
+
+func busyFactor(c *profiles.CostFile) float64 {
+	if c.Parameters.Busy == nil {
+		return 1
+	}
+	return *c.Parameters.Busy
 }
 
 // feedOne adds the run of sub-model i, with the copies that the execution model

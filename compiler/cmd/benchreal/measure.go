@@ -146,7 +146,7 @@ func (j *job) try(ctx context.Context, model, fleet, name string, submodels int,
 	}
 	defer r.Close()
 	b := j.bench(model, inputs, objective)
-	b.SkipParallel = name != "auto"
+	b.SkipParallel, b.SkipPipeline = name != "auto", objective != ir.Throughput
 	return j.run(ctx, r, name, b)
 }
 

@@ -21,7 +21,7 @@ const (
 func print(results []*outcome) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "model\tsplit\tsub-models\tpredicted ms\tmeasured ms\t±\terror\twhole pred.\twhole meas.\terror\tover one core\tat most\tover inter-op\tover intra-op\t")
-	var errs []float64
+	var errs, gains []float64
 	var failed []string
 	fail := func(o *outcome, t *trial, format string, args ...any) {
 		failed = append(failed, o.Name+" "+t.Name+": "+fmt.Sprintf(format, args...))
@@ -43,6 +43,9 @@ func print(results []*outcome) {
 				}
 			}
 			if s := b.Latency.Speedup; s != nil {
+				if t.Submodels > 1 && whole.PredictedUs != nil {
+					gains = append(gains, math.Abs(*whole.PredictedUs / *b.Latency.PredictedUs / *s - 1))
+				}
 				if *s < 1/targetSlower {
 					fail(o, t, "%.2f times as fast as one core", *s)
 				}
@@ -78,6 +81,10 @@ func print(results []*outcome) {
 	if len(errs) > 0 {
 		median, worst := errs[len(errs)/2], errs[len(errs)-1]
 		fmt.Printf("\nerror of the prediction: median %.1f%% (target %.0f%%), worst %.1f%% (target %.0f%%)\n", 100*median, 100*targetMedian, 100*worst, 100*targetWorst)
+	}
+	if gains = sorted(gains); len(gains) > 0 {
+		// Whole and split run in turns: how fast the machine is at the moment cancels out.
+		fmt.Printf("error of the predicted speed-up of splits over one core: median %.1f%%, worst %.1f%%\n", 100*gains[len(gains)/2], 100*gains[len(gains)-1])
 	}
 	for _, f := range failed {
 		fmt.Println("missed:", f)
