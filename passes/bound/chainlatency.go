@@ -149,7 +149,8 @@ func (w *walk) change(i int, row []ir.Time) {
 	}
 	cost := w.p.Costs.Row(w.spine[i])
 	block := w.blocks[i]
-	strict := single && len(block) > 1 && w.g.NumNodes()*p*p*p*max(shareSteps, p*pairSteps) <= chainNodes
+	strict := single && len(block) > 1 && w.g.NumNodes()*p*p*p*shareSteps <= chainNodes
+	pairs := strict && w.g.NumNodes()*p*p*p*p*pairSteps <= chainNodes
 	several := w.sets*len(w.spine)*p*p*p*p*p/6 <= chainWork/2
 	for b := range p {
 		near := w.nearest(i, b)
@@ -165,7 +166,10 @@ func (w *walk) change(i int, row []ir.Time) {
 			if t == ir.MaxTime {
 				continue
 			}
-			if !single || len(block) == 0 {
+			if !single || len(block) == 0 || !w.aside {
+				if strict {
+					t = max(t, near+cost[b]+w.shared(block, a, b))
+				}
 				w.enterBy(a, b, least, t)
 				continue
 			}
@@ -192,7 +196,7 @@ func (w *walk) change(i int, row []ir.Time) {
 			for k := range p {
 				for l := k; l < p; l++ {
 					pair := t
-					if strict {
+					if pairs {
 						if pair = w.sideBySide(i, a, b, k, l); pair < ir.MaxTime {
 							pair = max(t, cost[b]+pair)
 						}

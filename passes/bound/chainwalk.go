@@ -16,6 +16,7 @@ type walk struct {
 	counts []int     // by processor: runs that are told apart; more count as that many if it may have more
 	holds  []int64   // by set: memory of all processors that had a run, or may have had one
 	need   []int64   // by spine index: bytes of the weights of the spine up to it
+	aside  bool      // runs beside those of the walk are counted, too: there are few enough states
 	prefix []ir.Time // (spine index · procs + q): Σ of sum up to it, unsupported ones as 0
 	enter  []ir.Time // by set·procs + q: T of the spine node at hand for a run that holds it first
 	done   []ir.Time // the same for any run
@@ -45,11 +46,6 @@ func newWalk(c *chain, most int) *walk {
 	// First which processors had a run at all, where that matters, then how many they had.
 	w.counts = make([]int, p)
 	work := m * p * p
-	for _, block := range c.blocks[1:] {
-		if len(block) > 1 {
-			work += p * p * p * p / 2 // two other runs
-		}
-	}
 	limited := slices.Min(c.room) < ir.UnlimitedBytes
 	for _, q := range order {
 		if (limited || c.limit[q] == 1 && m > 1) && work <= most/2 {
@@ -70,6 +66,13 @@ func newWalk(c *chain, most int) *walk {
 		}
 	}
 	w.memory()
+	others := 0
+	for _, block := range c.blocks[1:] {
+		if len(block) > 1 {
+			others += p * p * p * p / 2
+		}
+	}
+	w.aside = others*w.sets <= most
 	return w
 }
 
