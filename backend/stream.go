@@ -112,6 +112,9 @@ func (p *progress) advance(n int64) {
 	if s := time.Since(p.began).Seconds(); s > 0.1 {
 		note += fmt.Sprintf(", %.0f MB/s", float64(p.done)/mb/s)
 	}
+	if p.done >= p.total {
+		note += ", flushing to disk"
+	}
 	p.tell(float64(p.done)/float64(max(p.total, 1)), note)
 }
 

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/dnnsplit/dnnsplit/backend"
 	"github.com/dnnsplit/dnnsplit/backend/report"
@@ -268,16 +269,40 @@ func (o *Options) passes() passes.Options {
 		Objective: o.Objective, Seed: o.Seed, TimeLimit: o.TimeLimit, Workers: o.Workers,
 		Auto:     !o.SkipAuto && o.submodels() != 0,
 		KeepBest: o.KeepBest,
-		Progress: func(p passes.Progress) { o.progress("place", -1, searchNote(p)) },
+		Progress: o.searching,
 	}
 }
 
-// searchNote says how far a search is.
-func searchNote(p passes.Progress) string {
-	if p.Best == 0 {
-		return p.Pass
+// searching says how far a placement is.
+func (o *Options) searching(p passes.Progress) {
+	if o.Progress == nil {
+		return
 	}
-	return fmt.Sprintf("%s: best %s, gap %.1f%%", p.Pass, p.Best, 100*p.Gap())
+	var note []string
+	if p.Best != 0 {
+		note = append(note, "best "+p.Best.String())
+		if p.Bound != 0 {
+			note = append(note, fmt.Sprintf("gap %.1f%%", 100*p.Gap()))
+		}
+	}
+	if p.Plans > 0 && p.Elapsed > rateAfter {
+		note = append(note, rateText(p.PerSecond())+" plans/s")
+	}
+	o.Progress(Progress{Stage: "place", Step: p.Pass, Done: -1, Note: strings.Join(note, ", ")})
+}
+
+// rateAfter is the time from which on a rate means something.
+const rateAfter = 100 * time.Millisecond
+
+// rateText is a rate in SI units: "875", "12.3 k", "1.25 M".
+func rateText(n float64) string {
+	switch {
+	case n < 1e3:
+		return fmt.Sprintf("%.0f", n)
+	case n < 1e6:
+		return fmt.Sprintf("%.1f k", n/1e3)
+	}
+	return fmt.Sprintf("%.2f M", n/1e6)
 }
 
 // emit describes the bundle.

@@ -29,7 +29,7 @@ func TestKeepBest(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		ctx, cancel := context.WithCancel(t.Context())
 		o := Options{Model: file, KeepBest: keep, Progress: func(p Progress) {
-			if strings.Contains(p.Note, "search") {
+			if strings.Contains(p.Step, "search") {
 				cancel()
 			}
 		}}

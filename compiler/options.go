@@ -74,13 +74,14 @@ type Rule struct {
 // Progress says where a compilation is.
 type Progress struct {
 	Stage string  // "profiles", "read", "shapes", "lower", "place", "describe" or "write"
+	Step  string  // of the stage: a pass of the placement; "" if it has none
 	Done  float64 // share of the stage in [0,1]; negative if unknown
-	Note  string  // best latency so far, rate, ...
+	Note  string  // best latency so far, gap, rate, ...: what matters most first, separated by ", "
 }
 
 func (o *Options) progress(stage string, done float64, note string) {
 	if o.Progress != nil {
-		o.Progress(Progress{stage, done, note})
+		o.Progress(Progress{Stage: stage, Done: done, Note: note})
 	}
 }
 

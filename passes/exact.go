@@ -60,7 +60,7 @@ func (j *job) tryExactly() error {
 }
 
 func (j *job) exactly(ctx context.Context, steps int) error {
-	e := assign.Exact{Problem: j.p, Objective: j.o.Objective, Limit: ir.MaxTime, Floor: j.bound, Steps: steps}
+	e := assign.Exact{Problem: j.p, Objective: j.o.Objective, Limit: ir.MaxTime, Floor: j.bound, Steps: steps, Rated: j.reporter.counter()}
 	if j.best != nil {
 		e.Limit = j.best.Value()
 	}

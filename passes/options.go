@@ -37,7 +37,8 @@ type Options struct {
 	// instead of the context's error.
 	KeepBest bool
 
-	// Progress, if set, is called now and then from one goroutine at a time.
+	// Progress, if set, is called when something changes and some times a second,
+	// by one goroutine at a time.
 	Progress func(Progress)
 
 	// Check verifies the best plan after every pass instead of at the end only.
@@ -49,6 +50,17 @@ type Progress struct {
 	Pass  string  // the pass that runs
 	Best  ir.Time // value of the best plan so far; 0 if there is none yet
 	Bound ir.Time // lower bound so far
+
+	Plans   int64         // plans, or beginnings of plans, that the pass has rated; 0 where it does not count them
+	Elapsed time.Duration // since the pass began
+}
+
+// PerSecond is how many plans a second the pass rates; 0 where it does not count them.
+func (p Progress) PerSecond() float64 {
+	if p.Elapsed <= 0 {
+		return 0
+	}
+	return float64(p.Plans) / p.Elapsed.Seconds()
 }
 
 // Gap is how far the best plan may be above the optimum, as a share of the plan; 0 as long as one is unknown.

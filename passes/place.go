@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
@@ -27,6 +26,9 @@ func Place(ctx context.Context, p *ir.Problem, o Options) (*ir.Placement, error)
 		return nil, err
 	}
 	j := newJob(ctx, p, o)
+	var stop func()
+	j.reporter, stop = newReporter(o.Progress)
+	defer stop()
 	if err := j.run(table()); err != nil {
 		return nil, err
 	}
@@ -51,8 +53,9 @@ type job struct {
 	whole     *ir.Plan // the whole graph on the best processor; nil if it fits on none
 	passed    *ir.Plan // a better plan that is not worth it
 
-	reportMu sync.Mutex
 	pass     string
+	within   string    // what the whole job is a step of, "" or with a blank behind it
+	reporter *reporter // nil: nobody listens
 }
 
 func newJob(ctx context.Context, p *ir.Problem, o Options) *job {
@@ -72,7 +75,7 @@ func (j *job) run(table []pass) error {
 			continue
 		}
 		j.pass = ps.name
-		j.report()
+		j.reporter.enter(j.progress())
 		if err := ps.run(j); err != nil {
 			return err
 		}
@@ -91,18 +94,13 @@ func (j *job) run(table []pass) error {
 	return nil
 }
 
-// report tells the caller how far the search is.
-func (j *job) report() {
-	if j.o.Progress == nil {
-		return
-	}
-	j.reportMu.Lock()
-	defer j.reportMu.Unlock()
-	pr := Progress{Pass: j.pass, Bound: j.bound}
+// progress is how far the job is.
+func (j *job) progress() Progress {
+	pr := Progress{Pass: j.within + j.pass, Bound: j.bound}
 	if j.best != nil {
 		pr.Best = j.best.Value()
 	}
-	j.o.Progress(pr)
+	return pr
 }
 
 // offer considers a plan and reports whether it is the best so far. The plan must be feasible but for its
@@ -117,7 +115,7 @@ func (j *job) offer(plan *ir.Plan) bool {
 	}
 	if score := partition.ScoreOf(plan); score.Less(j.score) {
 		j.best, j.score = plan, score
-		j.report()
+		j.reporter.change(j.progress())
 		return true
 	}
 	return false
@@ -125,7 +123,10 @@ func (j *job) offer(plan *ir.Plan) bool {
 
 // raise considers a lower bound of the objective.
 func (j *job) raise(bound ir.Time) {
-	j.bound = max(j.bound, bound)
+	if bound > j.bound {
+		j.bound = bound
+		j.reporter.change(j.progress())
+	}
 }
 
 // verify holds a rated plan against the rules and the model.

@@ -259,7 +259,7 @@ func (s *searching) run(e effort) {
 				hot = e.hotLater
 				from = s.starts[min(k*4/e.chains, len(s.starts)-1)]
 			}
-			chains = append(chains, &partition.Chain{X: s.x, Objective: s.o.Objective, Seed: s.seed, Steps: steps, Hot: hot, Cold: e.cold, Start: from.at, StartCopies: from.copies, Strict: k&1 == 0, Even: even})
+			chains = append(chains, &partition.Chain{X: s.x, Objective: s.o.Objective, Seed: s.seed, Steps: steps, Hot: hot, Cold: e.cold, Start: from.at, StartCopies: from.copies, Strict: k&1 == 0, Even: even, Rated: s.reporter.counter()})
 			s.seed++
 		}
 		s.anneal(chains, s.until)
@@ -438,6 +438,7 @@ func auto(j *job) error {
 	o := j.o
 	o.Auto = false
 	k := newJob(j.ctx, &free, o)
+	k.within, k.reporter = j.pass+" ", j.reporter
 	k.pool = append(k.pool, j.best)
 	k.best, k.score = j.best.Clone(), j.score
 	if err := k.run(table()); err != nil {

@@ -3,6 +3,7 @@ package assign
 import (
 	"context"
 	"math/bits"
+	"sync/atomic"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/passes/sched"
@@ -19,6 +20,8 @@ type Exact struct {
 	Limit     ir.Time // only plans below it are of interest; ir.MaxTime: all
 	Floor     ir.Time // a lower bound of all plans: the search ends at a plan that meets it
 	Steps     int     // partial plans to look at, at most
+
+	Rated *atomic.Int64 // grows by the partial plans that Run looks at, now and then; nil: nobody counts
 
 	Best  *ir.Plan // the best plan found below Limit, rated; nil: none
 	Whole bool     // all plans were covered: none is better than Best, or, if there is no Best, below Limit
@@ -139,7 +142,10 @@ func (x *exact) place(n int) {
 		}
 		for set := uint32(0); ; set = (set - others) & others { // all subsets, the empty one first
 			x.copies[n] = set
-			if x.steps++; x.steps > x.Steps || x.steps&1023 == 0 && x.ctx.Err() != nil {
+			if x.steps++; x.steps&1023 == 0 && x.Rated != nil {
+				x.Rated.Add(1024)
+			}
+			if x.steps > x.Steps || x.steps&1023 == 0 && x.ctx.Err() != nil {
 				x.whole = false
 				return
 			}

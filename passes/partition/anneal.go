@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/passes/sched"
@@ -26,6 +27,8 @@ type Chain struct {
 	Hot, Cold   float64 // temperatures at the start and the end, as shares of the starting value
 	Even        float64 // share of the mean load that counts beside the objective: a slope where the objective is flat
 	Strict      bool    // never exceed a memory limit on the way, once it has been kept
+
+	Rated *atomic.Int64 // grows by the plans that Run rates, now and then; nil: nobody counts
 
 	// The best feasible assignment found, nil if there was none, and its score.
 	Best   []int32
@@ -72,8 +75,12 @@ func (c *Chain) Run(ctx context.Context) {
 	hot, cold := c.Hot*scale, c.Cold*scale
 	const block = 64 // moves at one temperature
 	temp := hot
+	rated := int64(0)
+	defer func() { x.count(rated) }()
 	for i := range c.Steps {
 		if i%block == 0 {
+			x.count(rated)
+			rated = 0
 			if ctx.Err() != nil {
 				break
 			}
@@ -90,6 +97,7 @@ func (c *Chain) Run(ctx context.Context) {
 			x.s.Rollback()
 			continue
 		}
+		rated++
 		v := x.value(limit)
 		if v > limit {
 			x.s.Rollback()
@@ -99,6 +107,13 @@ func (c *Chain) Run(ctx context.Context) {
 		if x.over == 0 && x.raw <= x.Score.Value {
 			x.keep()
 		}
+	}
+}
+
+// count says how many more plans were rated.
+func (x *chain) count(more int64) {
+	if x.Rated != nil {
+		x.Rated.Add(more)
 	}
 }
 

@@ -2,15 +2,11 @@ package main
 
 import (
 	"fmt"
+	"golang.org/x/term"
 	"io"
 	"os"
 	"runtime"
 	"strings"
-	"sync"
-	"time"
-
-	"github.com/dnnsplit/dnnsplit/compiler"
-	"golang.org/x/term"
 )
 
 // Output rules. What a command was asked for goes to stdout and nothing else
@@ -22,24 +18,20 @@ import (
 type ui struct {
 	out, err io.Writer
 	quiet    bool
-	width    int        // of the terminal at stderr; 0 if it is none
 	outWidth int        // of the terminal at stdout; 0 if it is none
 	colour   bool       // stdout is a terminal that shows colours
 	watch    *stopwatch // nil: nobody asks for timings
 	outErr   error      // the first failure to write to out
 
-	mu      sync.Mutex
-	started time.Time // first progress of the command
-	drawn   bool      // a progress line stands on the terminal
-	last    time.Time
-	stage   string
+	status progressLine
 }
 
 func newUI(out, err *os.File) *ui {
 	u := &ui{out: out, err: err, outWidth: terminalWidth(out)}
+	u.status.to = err
 	dumb := os.Getenv("TERM") == "dumb"
-	if !dumb {
-		u.width = terminalWidth(err)
+	if !dumb && terminalWidth(err) > 0 {
+		u.status.width = func() int { return terminalWidth(err) }
 	}
 	u.colour = u.outWidth > 0 && !dumb && os.Getenv("NO_COLOR") == "" && showsColours()
 	return u
@@ -108,43 +100,6 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
-}
-
-// progress draws a line like "place   12 s  62%  best 1.234 ms" over itself.
-func (u *ui) progress(p compiler.Progress) {
-	if u.watch != nil {
-		u.watch.enter(p.Stage)
-	}
-	if u.width == 0 || u.quiet {
-		return
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	now := time.Now()
-	if u.started.IsZero() {
-		u.started = now
-	}
-	if now.Sub(u.started) < time.Second || (p.Stage == u.stage && now.Sub(u.last) < 100*time.Millisecond) {
-		return
-	}
-	u.last, u.stage, u.drawn = now, p.Stage, true
-	text := fmt.Sprintf("%-8s %4.0f s", p.Stage, now.Sub(u.started).Seconds())
-	if p.Done >= 0 {
-		text += fmt.Sprintf("  %3.0f%%", 100*p.Done)
-	}
-	if p.Note != "" {
-		text += "  " + p.Note
-	}
-	fmt.Fprintf(u.err, "\r\x1b[K%s", clip(printable(text), u.width-1))
-}
-
-func (u *ui) endProgress() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.drawn {
-		fmt.Fprint(u.err, "\r\x1b[K")
-		u.drawn = false
-	}
 }
 
 // bytesText prints a size in binary units: "12.3 MiB".
