@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
+	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxfile"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxpb"
@@ -28,15 +29,6 @@ import (
 
 // The tests in this file cut models at random and hold every value that the
 // pieces make against the whole model in ONNX Runtime, bit for bit.
-
-func engine(t testing.TB) runtime.Engine {
-	t.Helper()
-	e, err := runtime.OpenORT("")
-	if err != nil {
-		t.Fatalf("%v; run make test, which fetches it", err)
-	}
-	return e
-}
 
 // feedOf converts inputs for the engine.
 func feedOf(values []onnxtest.Value) (map[string]*runtime.Value, error) {
@@ -369,7 +361,7 @@ func tries(c onnxtest.Case) int {
 }
 
 func TestRandomCuts(t *testing.T) {
-	e := engine(t)
+	e := runtimetest.ORT(t)
 	refused := map[string]string{}
 	for _, c := range onnxtest.All() {
 		if c.Tags.Has(onnxtest.NoRun) || c.Tags.Has(onnxtest.Unrepeatable) || c.Tags.Has(onnxtest.Large) {
@@ -397,7 +389,7 @@ func TestRandomCuts(t *testing.T) {
 var manyModels = flag.Int("models", 12, "how many random models to cut")
 
 func TestRandomModels(t *testing.T) {
-	e := engine(t)
+	e := runtimetest.ORT(t)
 	for i := range *manyModels {
 		c := onnxtest.RandomConfig{Nodes: 10 + i*7%60, Symbolic: i&1 > 0, Bodies: i&2 > 0, Functions: i&4 > 0, Images: i&8 > 0}
 		t.Run(fmt.Sprint(i), func(t *testing.T) {

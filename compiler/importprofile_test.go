@@ -2,14 +2,13 @@ package compiler
 
 import (
 	"context"
-	"errors"
 	"math"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
+	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxtest"
 )
@@ -74,13 +73,7 @@ func symbols(m *onnxtest.Model) map[string]int64 {
 // Whatever the runtime makes of a model, every event of its profile is attributed,
 // and the costs add up to what it took.
 func TestImportEverything(t *testing.T) {
-	eng, err := runtime.OpenORT("")
-	if err != nil {
-		if errors.Is(err, runtime.ErrNoLibrary) && os.Getenv("DNNSPLIT_REQUIRE_ORT") == "" {
-			t.Skip(err)
-		}
-		t.Fatal(err)
-	}
+	eng := runtimetest.ORT(t)
 	ran := 0
 	for _, c := range onnxtest.All() {
 		if c.Tags&onnxtest.NoRun != 0 {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
+	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/backend/verify"
 	"github.com/dnnsplit/dnnsplit/compiler/corpus"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxtest"
@@ -48,7 +49,7 @@ func randomModel(t *rapid.T, path string) {
 // TestRandomSplits places random networks over fleets that memory makes tight,
 // with any number of sub-models, and compares each split with the whole.
 func TestRandomSplits(t *testing.T) {
-	requireORT(t)
+	runtimetest.ORT(t)
 	fewChecks(t, 20)
 	dir := t.TempDir()
 	cut := 0
@@ -77,7 +78,7 @@ func TestRandomSplits(t *testing.T) {
 // TestRandomCuts cuts random networks at random, with replicas, and compares each
 // with the whole bit for bit. -rapid.checks says how many (default 40).
 func TestRandomCuts(t *testing.T) {
-	requireORT(t)
+	runtimetest.ORT(t)
 	fewChecks(t, 40)
 	dir := t.TempDir()
 	replicas, edges := 0, 0

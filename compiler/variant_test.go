@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
+	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/backend/verify"
 	"github.com/dnnsplit/dnnsplit/compiler/corpus"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxtest"
@@ -13,7 +14,8 @@ import (
 // TestCutVariants cuts every small model with its weights stored in other ways: as
 // Constant nodes, in typed fields, and as inputs that callers may replace.
 func TestCutVariants(t *testing.T) {
-	requireORT(t)
+	t.Parallel()
+	runtimetest.ORT(t)
 	for _, v := range []struct {
 		name   string
 		change func(m *onnxtest.Model)
@@ -31,6 +33,7 @@ func TestCutVariants(t *testing.T) {
 				continue // its weights are inputs already
 			}
 			t.Run(v.name+"/"+c.Name, func(t *testing.T) {
+				t.Parallel() // writing waits for the disk
 				v.change(m)
 				path := filepath.Join(t.TempDir(), "m.onnx")
 				if err := m.WriteFile(path); err != nil {

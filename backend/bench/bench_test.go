@@ -14,20 +14,10 @@ import (
 	"github.com/dnnsplit/dnnsplit/backend"
 	"github.com/dnnsplit/dnnsplit/backend/report"
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
+	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/compiler"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxtest"
 )
-
-// needORT skips a test where there is no ONNX Runtime and none is required.
-func needORT(t *testing.T) {
-	t.Helper()
-	if _, err := runtime.OpenORT(""); err != nil {
-		if errors.Is(err, runtime.ErrNoLibrary) && os.Getenv("DNNSPLIT_REQUIRE_ORT") == "" {
-			t.Skip(err)
-		}
-		t.Fatal(err)
-	}
-}
 
 const device = `schema: dnnsplit/device/v1
 name: NAME
@@ -96,7 +86,7 @@ func run(t *testing.T, o Options) *Measurement {
 }
 
 func TestBench(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	dir, model := split(t, "small/three_towers", []string{"host"})
 	m := run(t, Options{Bundle: dir})
 	r := m.Report
@@ -180,7 +170,7 @@ func checkTrace(t *testing.T, m *Measurement) map[string]int {
 // Links that are emulated carry what the manifest plans, and nothing is there
 // before its link has brought it.
 func TestEmulateLinks(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	dir, _ := split(t, "small/three_towers", []string{"left", "right"}, compiler.Rule{Pattern: "^text/", Processor: "right.a"})
 	m := run(t, Options{Bundle: dir, EmulateLinks: true, SkipParallel: true})
 	if !m.Report.Agree || len(m.Manifest.Links) == 0 {
@@ -205,7 +195,7 @@ func TestEmulateLinks(t *testing.T) {
 
 // A part with other weights is found out.
 func TestDifferentOutputs(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	dir, model := split(t, "small/squeezenet1_1", []string{"host"})
 	other, err := onnxtest.Named("small/squeezenet1_1", 2)
 	if err != nil {
@@ -224,7 +214,7 @@ func TestDifferentOutputs(t *testing.T) {
 }
 
 func TestBenchErrors(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	if _, err := Run(context.Background(), Options{Bundle: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "manifest.json") {
 		t.Errorf("a folder without a manifest: %v", err)
 	}

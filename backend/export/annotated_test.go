@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/compiler"
 	"github.com/dnnsplit/dnnsplit/compiler/corpus"
 	"github.com/dnnsplit/dnnsplit/frontend"
@@ -119,7 +120,7 @@ func checkAnnotations(t *testing.T, f *fixture, m *onnxfile.Model) (marked int) 
 }
 
 func TestAnnotated(t *testing.T) {
-	eng := needORT(t)
+	eng := runtimetest.ORT(t)
 	for _, c := range []struct {
 		name string
 		cut  corpus.Cut
@@ -184,7 +185,7 @@ func TestAnnotatedKeepsBytes(t *testing.T) {
 
 // An annotated model can be split, and its split exported again: marks of before go.
 func TestAnnotatedTwice(t *testing.T) {
-	eng := needORT(t)
+	eng := runtimetest.ORT(t)
 	f := bundleOf(t, "small/squeezenet1_1", corpus.Thirds)
 	once := f.export(t, "annotated", nil)
 	dir := t.TempDir()
@@ -291,7 +292,7 @@ func TestAnnotatedRefuses(t *testing.T) {
 // Initializers that an old model lists as inputs stay constant: with the new IR
 // version they could be overridden otherwise.
 func TestAnnotatedOldIR(t *testing.T) {
-	eng := needORT(t)
+	eng := runtimetest.ORT(t)
 	m := onnxtest.New(onnxtest.Header{Opset: 9, IR: 3})
 	g := m.Graph()
 	x := g.Input("x", onnxtest.Float, 2, 8)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dnnsplit/dnnsplit/backend/export"
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
+	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/backend/verify"
 	"github.com/dnnsplit/dnnsplit/compiler/corpus"
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
@@ -21,7 +22,7 @@ import (
 // TestCatalog exports odd models to everything: what comes out computes what the
 // model does, and what is refused is refused in a sentence about the bundle.
 func TestCatalog(t *testing.T) {
-	eng := needORT(t)
+	eng := runtimetest.ORT(t)
 	refused, made, vague := map[string]int{}, map[string]int{}, map[string]int{}
 	var mu sync.Mutex
 	count := func(in map[string]int, to string) {

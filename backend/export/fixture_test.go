@@ -2,7 +2,6 @@ package export_test
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,19 +16,6 @@ import (
 	"github.com/dnnsplit/dnnsplit/frontend"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxtest"
 )
-
-// needORT skips a test where there is no ONNX Runtime, unless one is required.
-func needORT(t *testing.T) runtime.Engine {
-	t.Helper()
-	eng, err := runtime.OpenORT("")
-	if err != nil {
-		if errors.Is(err, runtime.ErrNoLibrary) && os.Getenv("DNNSPLIT_REQUIRE_ORT") == "" {
-			t.Skip(err)
-		}
-		t.Fatal(err)
-	}
-	return eng
-}
 
 // fixture is a model on disk and a bundle beside it.
 type fixture struct {

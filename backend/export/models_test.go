@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
+	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/compiler"
 	"github.com/dnnsplit/dnnsplit/compiler/corpus"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
@@ -32,7 +33,7 @@ func TestModels(t *testing.T) {
 	if dir == "" {
 		t.Skip(modelsEnv + " is not set")
 	}
-	eng := needORT(t)
+	eng := runtimetest.ORT(t)
 	models, err := filepath.Glob(filepath.Join(dir, "*.onnx"))
 	if err != nil || len(models) == 0 {
 		t.Fatalf("no models in %s: %v", dir, err)

@@ -10,6 +10,7 @@ import (
 	"github.com/dnnsplit/dnnsplit/backend"
 	"github.com/dnnsplit/dnnsplit/backend/export"
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
+	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/compiler/corpus"
 )
 
@@ -124,7 +125,7 @@ func TestNNStreamerLines(t *testing.T) {
 // Free dimensions are bound by the user, and the models that go with the lines say
 // so; run one after the other they compute what the model does.
 func TestNNStreamerBindsShapes(t *testing.T) {
-	eng := needORT(t)
+	eng := runtimetest.ORT(t)
 	const name = "small/gpt2"
 	f := bundleOf(t, name, corpus.Thirds)
 	dims := map[string]int64{}

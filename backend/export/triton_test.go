@@ -18,6 +18,7 @@ import (
 
 	"github.com/dnnsplit/dnnsplit/backend/export"
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
+	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/compiler/corpus"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxtest"
@@ -322,7 +323,7 @@ func widen(v *runtime.Value) *runtime.Value {
 }
 
 func TestTriton(t *testing.T) {
-	eng := needORT(t)
+	eng := runtimetest.ORT(t)
 	for _, c := range []struct {
 		name string
 		cut  corpus.Cut
@@ -359,7 +360,7 @@ func TestTriton(t *testing.T) {
 
 // Tensors of rank 0 go in, through and out, of several types.
 func TestTritonScalars(t *testing.T) {
-	eng := needORT(t)
+	eng := runtimetest.ORT(t)
 	m := onnxtest.New(onnxtest.Header{Opset: 17})
 	g := m.Graph()
 	a := g.Input("a", onnxtest.Float)

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,23 +13,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dnnsplit/dnnsplit/backend"
-	"github.com/dnnsplit/dnnsplit/backend/runtime"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxpb"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxtest"
 )
-
-// needORT skips the test where there is no ONNX Runtime and none is required.
-func needORT(t *testing.T) runtime.Engine {
-	t.Helper()
-	eng, err := runtime.OpenORT("")
-	if err != nil {
-		if errors.Is(err, runtime.ErrNoLibrary) && os.Getenv("DNNSPLIT_REQUIRE_ORT") == "" {
-			t.Skip(err)
-		}
-		t.Fatal(err)
-	}
-	return eng
-}
 
 // bundle is a model on disk with a bundle beside it, cut by hand.
 type bundle struct {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
+	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxpb"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxtest"
 )
@@ -64,7 +65,7 @@ func TestPureGoEngine(t *testing.T) {
 
 // Both engines agree on the outputs of the whole model, nearly.
 func TestEnginesAgree(t *testing.T) {
-	ort := needORT(t)
+	ort := runtimetest.ORT(t)
 	path := filepath.Join(t.TempDir(), "m.onnx")
 	if err := convNet().WriteFile(path); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
+	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 )
 
@@ -131,7 +132,7 @@ func TestExposeKeepsTheModel(t *testing.T) {
 	if !slices.Equal(after[:len(before)], before) || len(after) <= len(before) {
 		t.Error("the model's own bytes are not kept")
 	}
-	eng := needORT(t)
+	eng := runtimetest.ORT(t)
 	s, err := eng.Load(runtime.Model{Path: "m", Data: after}, runtime.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
+	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxpb"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxtest"
 )
@@ -173,7 +174,7 @@ var kinds = []struct {
 }
 
 func TestKinds(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
 			m := onnxtest.New(onnxtest.Header{Name: "kind", Opset: 21})
@@ -189,7 +190,7 @@ func TestKinds(t *testing.T) {
 
 // Every kind must also be able to fail: the last part is given another value.
 func TestKindsFail(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
 			m := onnxtest.New(onnxtest.Header{Name: "kind", Opset: 21})
@@ -239,7 +240,7 @@ func TestKindsFail(t *testing.T) {
 
 // An output that the model computes from constants only is compared too.
 func TestNoInputsAtAll(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	m := onnxtest.New(onnxtest.Header{Name: "none", Opset: 21})
 	g := m.Graph()
 	g.Store(onnxtest.Floats("w", []float32{1, 2, 3}, 3))
@@ -255,7 +256,7 @@ func TestNoInputsAtAll(t *testing.T) {
 
 // External data is found beside the model and beside each sub-model.
 func TestExternalData(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	outside := func(m *onnxpb.ModelProto) []byte {
 		w := m.Graph.Initializer[0]
 		m.Graph.Initializer[0] = &onnxpb.TensorProto{
@@ -299,7 +300,7 @@ func TestExternalData(t *testing.T) {
 
 // What a model draws at random cannot be compared, the rest can.
 func TestRandomOutputs(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	build := func(g *onnxtest.Graph) {
 		g.Input("x", onnxtest.Float, 9)
 		g.Op("Abs", []string{"x"}, onnxtest.Outs("a"))

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
+	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxpb"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxtest"
@@ -52,7 +53,7 @@ func halfNet(layers int) *onnxtest.Model {
 
 // A split float16 model rounds what it sends; the model is held to the same.
 func TestHalfPrecisionIsRoundedAtCuts(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	for _, parts := range [][][]int{
 		{{0, 1, 2, 3}, {4, 5, 6, 7, 8}, {9, 10, 11}},
 		{{0}, {1, 2, 3}, {4, 5}, {6}, {7, 8, 9, 10, 11}},
@@ -78,7 +79,7 @@ func TestHalfPrecisionIsRoundedAtCuts(t *testing.T) {
 
 // A wrong weight in a float16 model is no rounding.
 func TestHalfPrecisionWrongWeight(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	b := cut(t, halfNet(4), [][]int{{0, 1, 2, 3}, {4, 5, 6, 7, 8}, {9, 10, 11}}, func(i int, sub *onnxpb.ModelProto) {
 		if i == 1 {
 			w := proto.Clone(sub.Graph.Initializer[0]).(*onnxpb.TensorProto)
@@ -94,7 +95,7 @@ func TestHalfPrecisionWrongWeight(t *testing.T) {
 
 // A sub-model with a node that the model does not have cannot be held against it.
 func TestHalfPrecisionForeignNode(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	b := cut(t, halfNet(4), [][]int{{0, 1, 2, 3}, {4, 5, 6, 7, 8}, {9, 10, 11}}, func(i int, sub *onnxpb.ModelProto) {
 		if i == 1 {
 			n := sub.Graph.Node[0]
@@ -112,12 +113,12 @@ func TestHalfPrecisionForeignNode(t *testing.T) {
 // Stored values that are listed as inputs stay so in the pieces, and captured
 // values come along: the pieces of a model with both agree with its sub-models.
 func TestPiecesOfOddModels(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	for _, k := range kinds {
 		m := onnxtest.New(onnxtest.Header{Name: "kind", Opset: 21})
 		k.build(m.Graph())
 		b := cut(t, m, k.parts, nil)
-		v := &verification{Options: Options{Trials: 1, Progress: func(string) {}}, eng: needORT(t), dir: b.dir, model: b.model, manifest: b.manifest, report: &Report{}}
+		v := &verification{Options: Options{Trials: 1, Progress: func(string) {}}, eng: runtimetest.ORT(t), dir: b.dir, model: b.model, manifest: b.manifest, report: &Report{}}
 		whole, err := v.whole(t.Context(), runtime.Disabled)
 		if err != nil {
 			t.Fatalf("%s: %v", k.name, err)

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
+	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxpb"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxtest"
@@ -214,7 +215,7 @@ func TestContainerProtos(t *testing.T) {
 
 // The user's own inputs by file, folder and archive end up in the model.
 func TestUserInputs(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	m := onnxtest.New(onnxtest.Header{Name: "two", Opset: 17})
 	g := m.Graph()
 	g.Input("x", onnxtest.Float, "N")

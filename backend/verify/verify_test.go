@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
+	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxpb"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxtest"
 )
@@ -48,7 +49,7 @@ func diamond() *onnxtest.Model {
 }
 
 func TestEqual(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	for _, parts := range [][][]int{{{0, 1, 2, 3}}, {{0}, {1, 2, 3}}, {{0}, {1}, {2}, {3}}, {{0, 2}, {1}, {3}}} {
 		r := verify(t, cut(t, diamond(), parts, nil), Options{Seed: 7, Levels: []runtime.Level{runtime.Extended, runtime.All}})
 		if !r.Equal || !r.Conclusive || r.Trials != 2 || len(r.Levels) != 3 || len(r.Problems)+len(r.Warnings) != 0 || r.FirstDifference != nil {
@@ -66,7 +67,7 @@ func TestEqual(t *testing.T) {
 
 // A wrong part must be found out, and named.
 func TestWrongPart(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	b := cut(t, diamond(), [][]int{{0}, {1}, {2}, {3}}, func(i int, sub *onnxpb.ModelProto) {
 		if i == 2 {
 			sub.Graph.Node[0].OpType = proto.String("Sub")
@@ -88,7 +89,7 @@ func TestWrongPart(t *testing.T) {
 
 // A part that computes nearly the right thing is different too.
 func TestOneBit(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	b := cut(t, diamond(), [][]int{{0}, {1, 2, 3}}, func(i int, sub *onnxpb.ModelProto) {
 		if i == 0 {
 			sub.Graph.Initializer[0] = proto.Clone(sub.Graph.Initializer[0]).(*onnxpb.TensorProto)
@@ -109,7 +110,7 @@ func TestOneBit(t *testing.T) {
 }
 
 func TestDifferentShape(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	b := cut(t, diamond(), [][]int{{0, 1, 2}, {3}}, func(i int, sub *onnxpb.ModelProto) {
 		if i == 1 {
 			sub.Graph.Node[0] = &onnxpb.NodeProto{
@@ -126,7 +127,7 @@ func TestDifferentShape(t *testing.T) {
 
 // Two equal constants agree, which proves little: the report must say so.
 func TestConstantOutput(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	m := onnxtest.New(onnxtest.Header{Name: "constant", Opset: 17})
 	g := m.Graph()
 	g.Input("x", onnxtest.Float, 2)
@@ -146,7 +147,7 @@ func TestConstantOutput(t *testing.T) {
 }
 
 func TestChangedFiles(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	b := cut(t, diamond(), [][]int{{0}, {1, 2, 3}}, nil)
 	// The model's own bytes, with a doc string behind them: equal values, another file.
 	for path, want := range map[string]string{
@@ -181,7 +182,7 @@ func remove(t *testing.T, path string) {
 }
 
 func TestErrors(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	run := func(b *bundle, o Options) error {
 		o.Bundle = b.dir
 		_, err := Run(context.Background(), o)
@@ -240,7 +241,7 @@ func TestErrors(t *testing.T) {
 }
 
 func TestModelIsFound(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	b := cut(t, diamond(), [][]int{{0}, {1, 2, 3}}, nil)
 	elsewhere := filepath.Join(t.TempDir(), "other.onnx")
 	if err := os.Rename(b.model, elsewhere); err != nil {
@@ -259,7 +260,7 @@ func TestModelIsFound(t *testing.T) {
 }
 
 func TestSymbolsAndShapes(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	b := cut(t, diamond(), [][]int{{0}, {1, 2, 3}}, nil)
 	r := verify(t, b, Options{Dims: map[string]int64{"N": 3}})
 	if !r.Equal || !slices.Equal(r.Inputs[0].Shape, []int64{3, 4}) {
@@ -284,7 +285,7 @@ func TestSymbolsAndShapes(t *testing.T) {
 }
 
 func TestHints(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	b := cut(t, diamond(), [][]int{{0}, {1, 2, 3}}, nil)
 	hints := b.model + ".hints.json"
 	write := func(s string) {

@@ -2,12 +2,12 @@ package machine
 
 import (
 	"context"
-	"os"
 	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
 
+	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/profiles"
 )
@@ -45,7 +45,7 @@ func TestProfile(t *testing.T) {
 		if library != "" && (note == "" || m.Vector) {
 			t.Errorf("without ONNX Runtime: note %q, %+v", note, m)
 		}
-		if library == "" && os.Getenv("DNNSPLIT_REQUIRE_ORT") != "" && (note != "" || len(m.Peaks) != 2) {
+		if library == "" && runtimetest.Required() && (note != "" || len(m.Peaks) != 2) {
 			t.Errorf("with ONNX Runtime: note %q, %+v", note, m)
 		}
 		if m.MemoryBytes < 1<<20 {

@@ -15,21 +15,12 @@ import (
 
 	"github.com/dnnsplit/dnnsplit/backend/bench"
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
+	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/compiler"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxtest"
 	"github.com/dnnsplit/dnnsplit/profiles"
 )
-
-func needORT(t *testing.T) {
-	t.Helper()
-	if _, err := runtime.OpenORT(""); err != nil {
-		if errors.Is(err, runtime.ErrNoLibrary) && os.Getenv("DNNSPLIT_REQUIRE_ORT") == "" {
-			t.Skip(err)
-		}
-		t.Fatal(err)
-	}
-}
 
 func write(t *testing.T, name string) string {
 	t.Helper()
@@ -65,7 +56,7 @@ func reread(t *testing.T, c *profiles.CostFile) *profiles.CostFile {
 // A profile has an entry for every unit of the model, a run of the whole, and
 // goes on where it was interrupted.
 func TestProfile(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	path := write(t, "small/squeezenet1_1")
 	saves := 0
 	stop := errors.New("stop")
@@ -193,7 +184,7 @@ func TestParameters(t *testing.T) {
 }
 
 func TestAllSignatures(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	o := Options{Models: []string{write(t, "small/googlenet_bn")}, Processor: "p", Optimization: runtime.All, Confidence: 0.9, AllSignatures: true}
 	r, err := Run(context.Background(), o)
 	if err != nil {
@@ -214,7 +205,7 @@ func TestAllSignatures(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	o := Options{Models: []string{write(t, "small/squeezenet1_1")}, Processor: "p", Progress: func(_ string, done float64) {
 		if done > 0 {
@@ -362,7 +353,7 @@ func TestOrders(t *testing.T) {
 // A split that is run feeds what its sub-models take into the cost file, and the
 // next prediction is nearer to it.
 func TestLoop(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	fleet := t.TempDir()
 	path := write(t, "small/three_towers")
 	device := `schema: dnnsplit/device/v1
@@ -417,7 +408,7 @@ source: made up for a test
 
 // Probes make fits for operators that no model had.
 func TestProbes(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	r, err := Run(context.Background(), Options{Models: []string{write(t, "small/squeezenet1_1")}, Processor: "p", Optimization: runtime.All, Confidence: 0.9, Probes: true})
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxtest"
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -53,7 +54,7 @@ func scriptParams(t *testing.T, root, dir string) testscript.Params {
 	}
 	_, err := os.Stat(lib)
 	haveORT := err == nil
-	if !haveORT && os.Getenv("DNNSPLIT_REQUIRE_ORT") != "" {
+	if !haveORT && runtimetest.Required() {
 		t.Fatalf("ONNX Runtime is required, but there is no %s: run make ort", lib)
 	}
 	return testscript.Params{
