@@ -5,11 +5,28 @@ package backend
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
 // isInvalid says whether a file system has no such operation for this kind of file.
 func isInvalid(err error) bool { return errors.Is(err, syscall.EINVAL) }
+
+// isMountPoint says whether a folder is on another file system than the folder that
+// it is in: renaming reaches neither it nor across it.
+func isMountPoint(dir string) bool {
+	inside, err := os.Stat(dir)
+	if err != nil {
+		return false
+	}
+	outside, err := os.Stat(filepath.Dir(dir))
+	if err != nil {
+		return false
+	}
+	a, known := inside.Sys().(*syscall.Stat_t)
+	b, both := outside.Sys().(*syscall.Stat_t)
+	return known && both && a.Dev != b.Dev
+}
 
 // lockFolder takes the lock of a folder without waiting; release gives it up. The
 // lock ends with its process, however that ends. ok is false if another process

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
@@ -68,7 +69,7 @@ func (w *writing) put(ctx context.Context, dir string, fill func(context.Context
 	}
 	made, err := makeParents(w.target)
 	if err != nil {
-		return &diag.Error{File: dir, Msg: "cannot make the output's parent folder", Err: err}
+		return &diag.Error{File: dir, Msg: "cannot make the output's parent folder" + remedy(err), Err: err}
 	}
 	defer func() {
 		if err != nil {
@@ -77,7 +78,7 @@ func (w *writing) put(ctx context.Context, dir string, fill func(context.Context
 	}()
 	w.clean()
 	if err := w.makeTemp(); err != nil {
-		return &diag.Error{File: dir, Msg: "cannot make a folder beside the output", Err: err}
+		return &diag.Error{File: dir, Msg: "cannot make a folder beside the output" + remedy(err), Err: err}
 	}
 	defer func() {
 		w.release()
@@ -121,7 +122,27 @@ func (w *writing) explain(ctx context.Context, dir string, err error) error {
 	if errors.As(err, &d) {
 		return err
 	}
-	return &diag.Error{File: dir, Msg: "cannot write the " + w.what, Err: err}
+	return &diag.Error{File: dir, Msg: "cannot write the " + w.what + remedy(err), Err: err}
+}
+
+// remedy is what may be done about an error of the file system, to stand behind
+// what failed; "" if nothing is known.
+func remedy(err error) string {
+	for _, c := range []struct {
+		when error
+		do   string
+	}{
+		{syscall.ENOSPC, "free some space there or choose another output"},
+		{syscall.EDQUOT, "free some space there or choose another output"},
+		{syscall.EFBIG, "raise the limit on the size of files (ulimit -f) or choose another output"},
+		{syscall.EROFS, "choose another output"},
+		{fs.ErrPermission, "choose another output or change the permissions of the folder that it is in"},
+	} {
+		if errors.Is(err, c.when) {
+			return ": " + c.do
+		}
+	}
+	return ""
 }
 
 // examine finds the target and refuses to replace what is not ours.
@@ -151,6 +172,9 @@ func (w *writing) examine(dir string) error {
 	}
 	if !info.IsDir() {
 		return fail("it exists and is no folder: choose another output")
+	}
+	if isMountPoint(w.target) {
+		return fail("it is where a file system is mounted, and cannot be replaced as a whole: choose a folder in it, such as %s", filepath.Join(dir, "split"))
 	}
 	for _, path := range w.sources {
 		if source, err := resolved(path); err == nil && within(source, w.target) {

@@ -110,6 +110,21 @@ func (j *job) annotated(ctx context.Context) error {
 	return t.describe()
 }
 
+// sharedDigest is the SHA-256 of a data file that the bundle shares with the source;
+// "" if it shares none of that name.
+func (j *job) sharedDigest(name string) string {
+	for _, s := range j.m.Submodels {
+		if slices.Contains(s.References, name) {
+			for _, f := range j.m.Files {
+				if f.File == name {
+					return f.SHA256
+				}
+			}
+		}
+	}
+	return ""
+}
+
 // externalData adds copies of the files with external data, where the model says
 // that they are.
 func (j *job) externalData(m *onnxfile.Model, model string) error {
@@ -126,7 +141,7 @@ func (j *job) externalData(m *onnxfile.Model, model string) error {
 		if strings.EqualFold(name, model) || strings.EqualFold(name, ListFile) {
 			return &diag.Error{File: file, Msg: "external data cannot have the name of another file of the export: choose another with --name"}
 		}
-		j.files = append(j.files, backend.FolderFile{Name: name, Bytes: size, Write: func(w io.Writer) error { return copyTo(w, file) }})
+		j.files = append(j.files, backend.FolderFile{Name: name, Bytes: size, SHA256: j.sharedDigest(name), Write: func(w io.Writer) error { return copyTo(w, file) }})
 	}
 	return nil
 }
