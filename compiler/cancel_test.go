@@ -158,6 +158,8 @@ func TestDigestEnds(t *testing.T) {
 	o := compiler.Options{Model: path, Devices: "../profiles", SkipAuto: true}
 	fails := o
 	fails.Pins = []compiler.Rule{{Pattern: ".", Processor: "no.such"}}
+	silent := o
+	silent.NoWrite = true
 	for _, c := range []struct {
 		what  string
 		o     compiler.Options
@@ -165,24 +167,31 @@ func TestDigestEnds(t *testing.T) {
 		runs  int // goroutines after Compile
 	}{
 		{"after an error", fails, true, 0},
-		{"without writing", compiler.Options{Model: o.Model, Devices: o.Devices, SkipAuto: true, NoWrite: true}, false, 0},
+		{"without writing", silent, false, 0},
 		{"before writing", o, false, 1},
 	} {
-		r, err := compiler.Compile(t.Context(), c.o)
-		if (err != nil) != c.fails {
-			t.Fatalf("%s: the error is %v", c.what, err)
+		// On a machine with much to do the digest may be complete before anybody
+		// looks, or not have begun: it must be seen in one of several tries.
+		seen := false
+		for tries := 0; tries < 20 && !seen; tries++ {
+			r, err := compiler.Compile(t.Context(), c.o)
+			if (err != nil) != c.fails {
+				t.Fatalf("%s: the error is %v", c.what, err)
+			}
+			n := len(digesting())
+			if n > c.runs {
+				t.Errorf("%s the digest is computed by %d goroutines, want %d", c.what, n, c.runs)
+			}
+			seen = n == c.runs
+			if err == nil {
+				if err := r.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			noneLeft(t, c.what+", closed,")
 		}
-		if n := len(digesting()); n != c.runs {
-			t.Errorf("%s the digest is computed by %d goroutines, want %d", c.what, n, c.runs)
-		}
-		if err != nil {
-			continue
-		}
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-		if n := len(digesting()); n != 0 {
-			t.Errorf("%s, closed, the digest is computed by %d goroutines", c.what, n)
+		if !seen {
+			t.Errorf("%s nobody computes the digest", c.what)
 		}
 	}
 }

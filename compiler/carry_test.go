@@ -19,8 +19,10 @@ import (
 // TestCarriesOnlyWhatItUses looks at every sub-model of every small model in
 // every cut: all of it is the source's, in the source's order, and is used.
 func TestCarriesOnlyWhatItUses(t *testing.T) {
+	t.Parallel()
 	for _, c := range onnxtest.All() {
 		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel() // writing waits for the disk
 			if refusals[c.Name] != "" {
 				t.Skip("it is refused")
 			}

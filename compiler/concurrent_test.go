@@ -62,7 +62,7 @@ func TestSideBySide(t *testing.T) {
 	}
 	var alone []map[string]string
 	for _, m := range models {
-		files, _, err := bundleOf(t.Context(), compiler.Options{Model: m, Output: filepath.Join(t.TempDir(), "out")})
+		files, _, err := bundleOf(t.Context(), compiler.Options{Model: m, SkipAuto: true, Output: filepath.Join(t.TempDir(), "out")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +72,7 @@ func TestSideBySide(t *testing.T) {
 	for i := range 2 * len(models) {
 		out := filepath.Join(t.TempDir(), "out")
 		wg.Go(func() {
-			files, _, err := bundleOf(t.Context(), compiler.Options{Model: models[i%len(models)], Output: out})
+			files, _, err := bundleOf(t.Context(), compiler.Options{Model: models[i%len(models)], SkipAuto: true, Output: out})
 			if err != nil {
 				t.Error(err)
 				return

@@ -57,6 +57,7 @@ links:
 
 // TestExplain holds against each processor what must bind there.
 func TestExplain(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for name, text := range explainFleet {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
@@ -105,6 +106,7 @@ func TestExplain(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			o := c.options
 			o.Model, o.Devices, o.Submodels, o.Seed = model, dir, 1, 1
+			o.SkipAuto, o.NoWrite = true, true
 			r, err := compiler.Compile(t.Context(), o)
 			if err != nil {
 				t.Fatal(err)

@@ -1,29 +1,19 @@
 package compiler_test
 
 import (
-	"os"
+	"flag"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
+	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/backend/verify"
 	"github.com/dnnsplit/dnnsplit/compiler/corpus"
 	"github.com/dnnsplit/dnnsplit/frontend"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxtest"
 )
-
-// requireORT skips a test that needs ONNX Runtime where there is none, unless
-// DNNSPLIT_REQUIRE_ORT says that there must be: make test sets it.
-func requireORT(t *testing.T) {
-	t.Helper()
-	if _, err := runtime.OpenORT(""); err != nil {
-		if os.Getenv("DNNSPLIT_REQUIRE_ORT") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-}
 
 func write(t *testing.T, name string) string {
 	t.Helper()
@@ -38,34 +28,73 @@ func write(t *testing.T, name string) string {
 	return path
 }
 
-// TestSplitArchitectures splits networks at full size over the sample fleet, over
-// fleets whose memory forces two, three and five processors, and into several
-// sub-models per processor; every split computes bit for bit what the whole does.
+var everyWay = flag.Bool("every-way", false, "split all networks at full size in every way")
+
+// TestSplitArchitectures splits networks over the sample fleet, over fleets whose
+// memory forces two, three and five processors, and into several sub-models per
+// processor; every split computes bit for bit what the whole does.
+//
+// Most of the time goes into the bytes and products of the largest ones: they are
+// split in one way at full size, and in the others with narrow layers, unless
+// -every-way asks for more. The race detector gets narrow ones only: the code that
+// it watches is the same.
 func TestSplitArchitectures(t *testing.T) {
-	requireORT(t)
-	for _, name := range []string{
-		"squeezenet1_1", "googlenet", "resnet50", "densenet121", "inception_v3", "mobilenet_v2",
-		"alexnet", "vgg16", "bert_base", "gpt2", "three_towers",
-	} {
-		t.Run(name, func(t *testing.T) {
-			path := write(t, name)
-			for _, trial := range corpus.Trials() {
-				out, err := corpus.Split(t.Context(), path, "../profiles", t.TempDir(), trial)
-				switch {
-				case err != nil:
-					t.Errorf("%s: %v", trial.Name, err)
-				case !out.Report.Equal:
-					t.Errorf("%s: the split computes something else: %+v", trial.Name, out.Report)
-				case !out.Report.Conclusive:
-					t.Errorf("%s: no output depends on the inputs", trial.Name)
-				case out.Processors < trial.Force:
-					t.Errorf("%s: %d processors hold the model", trial.Name, out.Processors)
-				case out.BestSingle > 0 && out.Latency > out.BestSingle:
-					t.Errorf("%s: latency %v, a single processor takes %v", trial.Name, out.Latency, out.BestSingle)
-				}
-			}
-		})
+	t.Parallel()
+	runtimetest.ORT(t)
+	cases := map[string]onnxtest.Case{}
+	for _, c := range onnxtest.Catalog() {
+		cases[c.Name] = c
 	}
+	isTight := func(w corpus.Trial) bool { return w.Force == 3 }
+	for _, n := range []struct {
+		name   string
+		narrow bool // in most ways
+	}{
+		{"vgg16", true},
+		{"gpt2", true},
+		{"bert_base", true},
+		{"alexnet", true},
+		{"resnet50", true},
+		{"inception_v3", true},
+		{"three_towers", true},
+		{"densenet121", true},
+		{"googlenet", false},
+		{"mobilenet_v2", false},
+		{"squeezenet1_1", false},
+	} {
+		full, small := cases[n.name], cases["small/"+n.name]
+		switch {
+		case *everyWay, !n.narrow && !raceDetector:
+			splitInWays(t, full, corpus.Trials())
+		case raceDetector:
+			splitInWays(t, small, corpus.Trials())
+		default:
+			splitInWays(t, full, slices.DeleteFunc(corpus.Trials(), func(w corpus.Trial) bool { return !isTight(w) }))
+			splitInWays(t, small, slices.DeleteFunc(corpus.Trials(), isTight))
+		}
+	}
+}
+
+func splitInWays(t *testing.T, c onnxtest.Case, trials []corpus.Trial) {
+	t.Run(c.Name, func(t *testing.T) {
+		t.Parallel()
+		path := write(t, c.Name)
+		for _, trial := range trials {
+			out, err := corpus.Split(t.Context(), path, "../profiles", t.TempDir(), trial)
+			switch {
+			case err != nil:
+				t.Errorf("%s: %v", trial.Name, err)
+			case !out.Report.Equal:
+				t.Errorf("%s: the split computes something else: %+v", trial.Name, out.Report)
+			case !out.Report.Conclusive:
+				t.Errorf("%s: no output depends on the inputs", trial.Name)
+			case out.Processors < trial.Force:
+				t.Errorf("%s: %d processors hold the model", trial.Name, out.Processors)
+			case out.BestSingle > 0 && out.Latency > out.BestSingle:
+				t.Errorf("%s: latency %v, a single processor takes %v", trial.Name, out.Latency, out.BestSingle)
+			}
+		}
+	})
 }
 
 // refusals are the small models that ONNX Runtime runs and dnnsplit does not cut,
@@ -76,9 +105,11 @@ var refusals = map[string]string{
 
 // TestCutEverywhere cuts every small model between nearly all of its nodes.
 func TestCutEverywhere(t *testing.T) {
-	requireORT(t)
+	t.Parallel()
+	runtimetest.ORT(t)
 	for _, c := range onnxtest.All() {
 		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel() // writing waits for the disk
 			path := write(t, c.Name)
 			refusal := refusals[c.Name]
 			for _, cut := range []corpus.Cut{corpus.Whole, corpus.Thirds, corpus.Shatter, corpus.Scatter} {

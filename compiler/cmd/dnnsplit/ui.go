@@ -2,11 +2,12 @@ package main
 
 import (
 	"fmt"
-	"golang.org/x/term"
 	"io"
 	"os"
 	"runtime"
 	"strings"
+
+	"golang.org/x/term"
 )
 
 // Output rules. What a command was asked for goes to stdout and nothing else
