@@ -106,12 +106,12 @@ func analyze(ctx context.Context, m *onnxfile.Model, o shape.Options) (*Analysis
 	}
 	a := &Analysis{File: m.Path, Model: m, Shapes: shapes, s: s, roles: s.classify(), count: work.NewCounter()}
 	a.at = slices.Repeat([]int32{-1}, len(s.graph.GetNode()))
-	a.readers, a.outputs = map[string]int{}, map[string]bool{}
+	a.readers, a.outputs = make(map[string]int, len(s.order)), map[string]bool{}
 	for _, v := range s.outputs {
 		a.outputs[v] = true
 	}
 	var deadNodes []string
-	name := newNamer()
+	name := newNamer(len(s.order))
 	for _, i := range s.order {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -198,7 +198,8 @@ func (a *Analysis) noteUnsized() {
 // namer hands out names that are unique and valid UTF-8.
 type namer struct{ used map[string]bool }
 
-func newNamer() *namer { return &namer{map[string]bool{}} }
+// newNamer makes room for that many names.
+func newNamer(room int) *namer { return &namer{make(map[string]bool, room)} }
 
 // unique returns want if it is free, else fallback, else fallback with a number.
 func (n *namer) unique(want, fallback string) string {

@@ -84,7 +84,8 @@ type lowering struct {
 	kinds   []string           // by unit: the kind of fused ones, else ""
 
 	b       *ir.Builder
-	weights map[string]ir.WeightID // by the key of what is stored
+	weights map[string]ir.WeightID      // by the value that is stored
+	bodies  map[functionKey]ir.WeightID // what functions store, -1 for nothing
 	values  map[string]ir.ValueID
 	same    []int // by index into a.Nodes: the --same pattern that it matches, -1 if none
 	lowered *ir.Lowered
@@ -94,7 +95,9 @@ type lowering struct {
 func (lw *lowering) build(ctx context.Context, o LowerOptions) error {
 	a, s := lw.a, lw.a.s
 	lw.b = ir.NewBuilder(s.graph.GetName())
-	lw.values, lw.weights = map[string]ir.ValueID{}, map[string]ir.WeightID{}
+	lw.b.Grow(len(lw.units), len(lw.maker), len(s.stored))
+	lw.values, lw.weights = make(map[string]ir.ValueID, len(lw.maker)), make(map[string]ir.WeightID, len(s.stored))
+	lw.bodies = map[functionKey]ir.WeightID{}
 	l := &ir.Lowered{}
 	lw.lowered = l
 	if err := lw.matchSame(o.Same); err != nil {
@@ -238,11 +241,11 @@ func (lw *lowering) weight(name string) ir.WeightID {
 		}
 		at = n.GetInput()[0]
 	}
-	if id, ok := lw.weights["value "+at]; ok {
+	if id, ok := lw.weights[at]; ok {
 		return id
 	}
 	id := lw.b.Weight(lw.weightName(at), lw.a.value(at).Bytes)
-	lw.weights["value "+at] = id
+	lw.weights[at] = id
 	return id
 }
 
@@ -265,7 +268,7 @@ func (lw *lowering) ownWeights(info *NodeInfo) []ir.WeightID {
 			continue
 		}
 		done[k] = true
-		id, ok := lw.weights["function "+k.String()]
+		id, ok := lw.bodies[k]
 		if !ok {
 			var size int64
 			for _, n := range s.functions[k].GetNode() {
@@ -275,7 +278,7 @@ func (lw *lowering) ownWeights(info *NodeInfo) []ir.WeightID {
 			if size > 0 {
 				id = lw.b.Weight(lw.weightName("in function "+k.String()), size)
 			}
-			lw.weights["function "+k.String()] = id
+			lw.bodies[k] = id
 		}
 		if id >= 0 {
 			ids = append(ids, id)

@@ -62,7 +62,8 @@ func resolve(ctx context.Context, file string, m *onnxpb.ModelProto) (*structure
 	g := m.GetGraph()
 	s := &structure{
 		file: file, graph: g,
-		stored: map[string]bool{}, inputs: map[string]bool{}, producer: map[string]int32{},
+		stored: make(map[string]bool, len(g.GetInitializer())), inputs: map[string]bool{},
+		producer:  make(map[string]int32, len(g.GetNode())),
 		functions: map[functionKey]*onnxpb.FunctionProto{},
 	}
 	if err := s.checkOpsets(m); err != nil {

@@ -35,6 +35,10 @@ func (b *Builder) Grow(nodes, values, weights int) {
 	b.produced, b.reader = slices.Grow(b.produced, values), slices.Grow(b.reader, values)
 	g.weightName, g.weightBytes = slices.Grow(g.weightName, weights), slices.Grow(g.weightBytes, weights)
 	b.holder = slices.Grow(b.holder, weights)
+	if len(b.nodes)+len(b.values)+len(b.weights) == 0 && !b.unique {
+		b.nodes, b.values = make(map[string]NodeID, nodes), make(map[string]ValueID, values)
+		b.weights = make(map[string]WeightID, weights)
+	}
 }
 
 // NewBuilder starts an empty graph.

@@ -22,7 +22,7 @@ func (c *call) body(attr string, inputs []*value, dead bool) []*value {
 	if g == nil || !c.in.affordable(c) {
 		return nil
 	}
-	s := c.in.newScope(c.s, c.s.opsets)
+	s := c.in.newScope(c.s, c.s.opsets, 0)
 	s.dead = dead || c.s.dead
 	for i, v := range g.Input {
 		x := unknown()

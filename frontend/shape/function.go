@@ -75,7 +75,7 @@ func (in *inferrer) inferFunction(c *call, f *onnxpb.FunctionProto) *calledFunct
 			opsets[domain] = version
 		}
 	}
-	s := in.newScope(nil, opsets)
+	s := in.newScope(nil, opsets, 0)
 	s.dead = c.s.dead
 	s.attrs = map[string]*onnxpb.AttributeProto{}
 	for _, at := range f.AttributeProto {

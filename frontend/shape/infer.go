@@ -106,17 +106,18 @@ func (in *inferrer) mainGraph() (*Scope, error) {
 		opsets[""] = 1 // models older than IR version 3 name none
 	}
 	in.opsets = opsets
-	s := in.newScope(nil, opsets)
+	s := in.newScope(nil, opsets, len(in.m.Proto.Graph.Node)+len(in.m.Proto.Graph.Initializer))
 	g := in.m.Proto.Graph
 	in.addInputs(s, g)
 	in.addInitializers(s, g, in.m.Proto.GetIrVersion() >= 4)
 	return s, in.runGraph(s, g, true)
 }
 
-func (in *inferrer) newScope(parent *Scope, opsets map[string]int64) *Scope {
+// newScope makes room for that many values.
+func (in *inferrer) newScope(parent *Scope, opsets map[string]int64, room int) *Scope {
 	return &Scope{
 		parent: parent, opsets: opsets, ops: in.ops,
-		values: map[string]*value{}, stored: map[string]bool{},
+		values: make(map[string]*value, room), stored: map[string]bool{},
 		bodies: map[bodyKey]*Scope{}, calls: map[*onnxpb.NodeProto]*Scope{}, trips: map[*onnxpb.NodeProto]*expr{},
 	}
 }
