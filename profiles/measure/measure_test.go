@@ -118,7 +118,7 @@ func TestProfile(t *testing.T) {
 
 // Beside a copy the model is measured again, and how much longer that takes is kept.
 func TestBeside(t *testing.T) {
-	needORT(t)
+	runtimetest.ORT(t)
 	cpus, err := runtime.BoundCPUs()
 	if err != nil || len(cpus) < 2 {
 		t.Skip("two cores are needed")
