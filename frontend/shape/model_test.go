@@ -416,6 +416,56 @@ func TestWhatONNXForbids(t *testing.T) {
 	}
 }
 
+// TestWhatDoesNotFit wants an error or a note about shapes and attributes that contradict each other.
+func TestWhatDoesNotFit(t *testing.T) {
+	for _, c := range []struct{ node, ins, want string }{
+		{"Conv@11", "float32[1,1,4,4] float32[1,1,2]", `an input of rank 4 cannot be convolved with weights of rank 3`},
+		{"Conv@11", "float32[1,3,4,4] float32[1,1,2,2]", `the input has 3 channels, the weights take 1`},
+		{"MaxPool@12 kernel_shape=[2]", "float32[4]", `an input of rank 1 has no axis to pool`},
+		{"Conv@11 kernel_shape=[2]", "float32[1,1,4,4] float32[1,1,2,2]", `kernel_shape has 1 entries for 2 spatial axes`},
+		{"Conv@11 kernel_shape=[0,2]", "float32[1,1,4,4] float32[1,1,2,2]", `kernel_shape has the entry 0, want at least 1`},
+		{"ConvTranspose@11 output_padding=[1]", "float32[1,1,4,4] float32[1,1,2,2]", `output_padding has 1 entries for 2 spatial axes`},
+		{"Range@11", "int64[]=0 int64[]=4 int64[]=0", `the step is 0`},
+		{"ConstantOfShape@9", "int64[1]=-3", `the shape has an extent of -3, want at least 0`},
+		{"Constant@13", "", `the constant has no value`},
+		{"Slice@13", "float32[4,4] int64[2]=0,0 int64[2]=2,2 int64[1]=0", `1 axes are given for 2 slices`},
+		{"GatherND@13", "float32[4] int64[1,3]=0,0,0", `indices of 3 entries behind 0 batch axes do not fit a tensor of rank 1`},
+		{"Concat@13 axis=0", "float32[2] float32[2,2]", `tensors of rank 1 and 2 cannot be concatenated`},
+		{"Concat@13 axis=0", "float32[2,2] float32[2,3]", `extent 1 is 2 in one input and 3 in another`},
+		{"Tile@13", "float32[4] int64[2]=1,2", `2 repeats are given for a tensor of rank 1`},
+		{"Pad@13", "float32[4] int64[3]=1,2,3", `3 pads are given for 1 axes`},
+		{"Pad@13", "float32[4] int64[2]=-3,-3", `extent 0 would be -2`},
+		{"DepthToSpace@13 blocksize=2", "float32[4,2]", `the input has rank 2, not 4`},
+		{"MatMul@13", "float32[] float32[2,2]", `a scalar cannot be multiplied as a matrix`},
+		{"MatMul@13", "float32[2,3] float32[2,2]", `the inner extents 3 and 2 of the product differ`},
+		{"Gemm@13", "float32[2,3,4] float32[2,2]", `the inputs of a general matrix product must have rank 2, one has 3`},
+		{"Einsum@12 equation='ij,jk->ik'", "float32[4,4]", `the equation "ij,jk->ik" has 2 terms for 1 inputs`},
+		{"Einsum@12 equation='ijk->k'", "float32[4,4]", `the term "ijk" of the equation does not fit a tensor of rank 2`},
+		{"Einsum@12 equation='ii->i'", "float32[4,3]", `extents 4 and 3 of "i" differ`},
+		{"LSTM@14 direction='sideways' hidden_size=2", "float32[1,1,2] float32[1,8,2] float32[1,8,2]", `direction "sideways" is not one of forward, reverse, bidirectional`},
+		{"LSTM@14 hidden_size=2", "float32[1,1,2] float32[2,8,2] float32[2,8,2]", `the weights are for 2 directions`},
+		{"LSTM@14 hidden_size=2", "float32[1,2] float32[1,8,2] float32[1,8,2]", `the input has rank 2, not 3`},
+		{"Reshape@14", "float32[4] int64[1]=-3", `the shape has an extent of -3, want at least -1`},
+		{"Reshape@14", "float32[4] int64[1]=3", `4 elements cannot be reshaped to 3`},
+		{"Reshape@14", "float32[4] int64[2]=3,-1", `4 elements cannot be divided by 3`},
+		{"Squeeze@13", "float32[4] int64[1]=0", `axis 0 has extent 4 and cannot be squeezed`},
+		{"Resize@13", "float32[1,1,4,4] float32[0] float32[2]=1,2", `2 scales are given for 4 axes`},
+		{"Resize@13", "float32[1,1,4,4] float32[0] float32[0] int64[2]=1,2", `2 sizes are given for 4 axes`},
+		{"Split@13 axis=0", "float32[5]", `extent 5 cannot be split into 2 equal parts`},
+		{"Add@14", "float32[5] float32[4]", `extents 5 and 4 do not broadcast`},
+	} {
+		text, op, attrs := nodeText(c.node, c.ins, 2)
+		r, err := inferText(t, text+op+" "+attrs, Options{})
+		got := fmt.Sprint(err)
+		if err == nil {
+			got = fmt.Sprint(r.Notes())
+		}
+		if !strings.Contains(got, c.want) {
+			t.Errorf("%s %s: got %s, want %s", c.node, c.ins, got, c.want)
+		}
+	}
+}
+
 // What ONNX forbids is no reason to refuse a model whose branch may never run.
 func TestForbiddenInABranch(t *testing.T) {
 	r, err := inferText(t, `

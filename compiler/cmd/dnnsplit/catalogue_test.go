@@ -198,7 +198,7 @@ func (e *catalogueEntry) quoted(expected []string) bool {
 	for _, segment := range strings.Split(e.text, hole) {
 		segment = strings.TrimSpace(segment)
 		for _, x := range expected {
-			if 10*letters(x) >= 4*e.letters && len(x) >= 8 && strings.Contains(segment, x) {
+			if 10*letters(x) >= 4*e.letters && len(x) >= 9 && strings.Contains(segment, x) {
 				return true
 			}
 			if 10*letters(segment) >= 6*e.letters && len(segment) >= 8 && strings.Contains(x, segment) {

@@ -47,6 +47,15 @@ func addCompletions(cmd *cobra.Command) error {
 	return failed
 }
 
+// plainUsages takes the quotes away that mark the value's name in the texts of
+// flags: shells show the texts as they are.
+func plainUsages(cmd *cobra.Command) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { f.Usage = strings.ReplaceAll(f.Usage, "`", "") })
+	for _, sub := range cmd.Commands() {
+		plainUsages(sub)
+	}
+}
+
 var capitals = regexp.MustCompile(`^[A-Z]+(\.[a-z.]+)?(\.\.\.)?$`)
 
 // arguments are the words in a synopsis that stand for arguments; what comes with a

@@ -35,6 +35,9 @@ func run() int {
 	root := newRoot(ui, &dev)
 	root.SetOut(os.Stdout)
 	root.SetErr(os.Stderr)
+	if len(os.Args) > 1 && os.Args[1] == cobra.ShellCompRequestCmd {
+		plainUsages(root)
+	}
 	err := root.ExecuteContext(ctx)
 	ui.endProgress()
 	if eerr := dev.end(ui); err == nil {
