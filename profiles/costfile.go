@@ -42,9 +42,12 @@ type SubmodelRun struct {
 	OutputBytes int64
 	MedianUs    float64
 	SpreadUs    float64
-	Runs        int64  // ≥ 1
-	Model       string // name of the file that it was cut from; informative
-	Whole       bool   // it is a whole model
+	// FirstUs is the median of first runs, after other sub-models had run; MedianUs
+	// is that of those right after them. 0 if it is not known.
+	FirstUs float64
+	Runs    int64  // ≥ 1
+	Model   string // name of the file that it was cut from; informative
+	Whole   bool   // it is a whole model
 	// Shared says that it ran while other processors were busy, as in a bench of a split.
 	Shared bool
 }

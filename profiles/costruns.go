@@ -20,13 +20,14 @@ type runText struct {
 	OutputBytes int64      `json:"output_bytes"`
 	MedianUs    float64    `json:"median_us"`
 	SpreadUs    float64    `json:"spread_us"`
+	FirstUs     float64    `json:"first_us,omitempty"`
 	Runs        int64      `json:"runs"`
 	Model       string     `json:"model,omitempty"`
 	Whole       bool       `json:"whole,omitempty"`
 	Shared      bool       `json:"shared,omitempty"`
 }
 
-var runKeys = [...]string{"units", "inputs", "input_bytes", "outputs", "output_bytes", "median_us", "runs", "spread_us", "model", "whole", "shared"}
+var runKeys = [...]string{"units", "inputs", "input_bytes", "outputs", "output_bytes", "median_us", "runs", "spread_us", "first_us", "model", "whole", "shared"}
 
 const requiredRunKeys = 7
 
@@ -46,7 +47,7 @@ func (c *CostFile) encodeRuns(b *bytes.Buffer, entries []CostEntry) {
 		}
 		t := runText{
 			Units: [][2]int64{}, Inputs: r.Inputs, InputBytes: r.InputBytes, Outputs: r.Outputs, OutputBytes: r.OutputBytes,
-			MedianUs: r.MedianUs, SpreadUs: r.SpreadUs, Runs: r.Runs, Model: r.Model, Whole: r.Whole, Shared: r.Shared,
+			MedianUs: r.MedianUs, SpreadUs: r.SpreadUs, FirstUs: r.FirstUs, Runs: r.Runs, Model: r.Model, Whole: r.Whole, Shared: r.Shared,
 		}
 		for _, u := range r.Units {
 			t.Units = append(t.Units, [2]int64{place[u.Signature], u.Count})
@@ -141,6 +142,9 @@ func (r *SubmodelRun) check() error {
 	if err := checkMicros("median_us", r.MedianUs); err != nil {
 		return err
 	}
+	if err := checkMicros("first_us", r.FirstUs); err != nil {
+		return err
+	}
 	return checkMicros("spread_us", r.SpreadUs)
 }
 
@@ -186,6 +190,8 @@ func (r *costReader) runField(run *readRun, key string, v value) {
 		run.MedianUs = r.number(v, key)
 	case "spread_us":
 		run.SpreadUs = r.number(v, key)
+	case "first_us":
+		run.FirstUs = r.number(v, key)
 	case "runs":
 		run.Runs = r.whole(v, key)
 	case "model":

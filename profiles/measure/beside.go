@@ -11,7 +11,7 @@ import (
 // How the whole model is timed while a copy of it runs on other cores: in rounds,
 // each with some runs alone and some beside the copy.
 const (
-	besideRounds = 8
+	besideRounds = 12
 	besideTime   = 60 * time.Millisecond // of a round, alone and beside
 )
 
@@ -41,13 +41,14 @@ func (m *modelRun) beside(w *wholePiece) (err error) {
 	}
 	defer copied.call.Close()
 
-	var times []float64 // as long as alone, by round
+	both, alone := &piece{}, &piece{} // whose rounds are the medians
 	var runs int64
 	for range besideRounds {
-		alone, err := w.piece.some(besideTime)
+		us, err := w.piece.some(besideTime)
 		if err != nil {
 			return err
 		}
+		alone.rounds = append(alone.rounds, robust.Median(us))
 		var stop atomic.Bool
 		failed := make(chan error)
 		go func() {
@@ -57,7 +58,7 @@ func (m *modelRun) beside(w *wholePiece) (err error) {
 			}
 			failed <- err
 		}()
-		both, err := w.piece.some(besideTime)
+		us, err = w.piece.some(besideTime)
 		stop.Store(true)
 		if e := <-failed; err == nil {
 			err = e
@@ -65,12 +66,13 @@ func (m *modelRun) beside(w *wholePiece) (err error) {
 		if err != nil {
 			return err
 		}
-		times = append(times, robust.Median(both)/robust.Median(alone))
-		runs += int64(len(both))
+		both.rounds = append(both.rounds, robust.Median(us))
+		runs += int64(len(us))
 	}
 	known := m.file.SubmodelRuns[m.at[w.run.Key()]]
-	sum := robust.Summarize(times)
-	run.MedianUs, run.SpreadUs, run.Runs = round(known.MedianUs*sum.Median), round(known.MedianUs*sum.MAD), runs
+	one, _ := alone.result()
+	two, spread := both.result()
+	run.MedianUs, run.SpreadUs, run.Runs = round(known.MedianUs*two/one), round(spread), runs
 	m.add(run, m.bySi)
 	Calibrate(m.file)
 	return m.Save(m.file)

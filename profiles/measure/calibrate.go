@@ -95,6 +95,7 @@ func Calibrate(c *profiles.CostFile) {
 	if len(c.SubmodelRuns) == 0 {
 		return
 	}
+	setLaunch(c)
 	s := newSystem(c)
 	s.solve()
 	for i := range c.Entries {
@@ -317,6 +318,33 @@ func (s *system) scale() float64 {
 		return 1
 	}
 	return min(max(round(robust.Median(factors)), leastScale), mostScale)
+}
+
+// setLaunch sets the launch to what stretches of several operations take longer
+// the first time, after other sub-models have run, than repeated at once: the median
+// over them. Where none is known it is what a run that computes nothing takes.
+func setLaunch(c *profiles.CostFile) {
+	warm := warmLaunch(&c.Parameters)
+	if warm == nil {
+		return
+	}
+	var more []float64
+	for i := range c.SubmodelRuns {
+		r := &c.SubmodelRuns[i]
+		var units int64
+		for _, u := range r.Units {
+			units += u.Count
+		}
+		if units > 1 && !r.Whole && !r.Shared && r.FirstUs > 0 {
+			more = append(more, max(r.FirstUs-r.MedianUs, 0))
+		}
+	}
+	if len(more) == 0 {
+		return
+	}
+	sum := robust.Summarize(more)
+	launch, spread := round(*warm+sum.Median), round(sum.MAD)
+	c.Parameters.LaunchUs, c.Parameters.LaunchSpreadUs = &launch, &spread
 }
 
 // busy is how many times as long whole models take beside copies of them: the

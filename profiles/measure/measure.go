@@ -229,6 +229,9 @@ func (s *session) took(run *profiles.SubmodelRun, p *piece, what string) {
 	median, spread := p.result()
 	sum := robust.Summarize(p.us)
 	run.MedianUs, run.SpreadUs, run.Runs = round(median), round(spread), int64(sum.N)
+	if !run.Whole {
+		run.FirstUs = round(p.cold())
+	}
 	s.report.Measured++
 	if float64(sum.Outliers) > disturbedShare*float64(sum.N) {
 		s.report.Disturbed = append(s.report.Disturbed, Disturbed{what, sum.Outliers, sum.N, sum.Median, sum.Max})

@@ -183,6 +183,26 @@ func TestParameters(t *testing.T) {
 	}
 }
 
+// A launch costs what stretches take longer after others than right after themselves.
+func TestLaunchOfStretches(t *testing.T) {
+	warm := 2.0
+	c := &profiles.CostFile{Processor: "p", Parameters: profiles.Parameters{LaunchUs: &warm, WarmLaunchUs: &warm}}
+	for i, s := range []string{"a", "b", "c"} {
+		c.Entries = append(c.Entries, profiles.CostEntry{Signature: s, Op: "Conv", MedianUs: 100, Runs: 1})
+		c.SubmodelRuns = append(c.SubmodelRuns, profiles.SubmodelRun{
+			Units: []profiles.UnitCount{{Signature: s, Count: 2}}, Inputs: 1, Outputs: 1, MedianUs: 202, FirstUs: 232 + float64(10*i), Runs: 1,
+		})
+	}
+	c.SubmodelRuns = append(c.SubmodelRuns, profiles.SubmodelRun{Units: []profiles.UnitCount{{Signature: "a", Count: 1}}, MedianUs: 102, FirstUs: 902, Runs: 1})
+	Calibrate(c)
+	if p := c.Parameters; *p.LaunchUs != 42 || *p.LaunchSpreadUs != 10 || *p.WarmLaunchUs != 2 {
+		t.Errorf("launches of %v ± %v and %v us, want 42 ± 10 and 2", *p.LaunchUs, *p.LaunchSpreadUs, *p.WarmLaunchUs)
+	}
+	if again := reread(t, c); again.SubmodelRuns[0].FirstUs == 0 {
+		t.Error("the file does not keep first runs")
+	}
+}
+
 func TestAllSignatures(t *testing.T) {
 	runtimetest.ORT(t)
 	o := Options{Models: []string{write(t, "small/googlenet_bn")}, Processor: "p", Optimization: runtime.All, Confidence: 0.9, AllSignatures: true}

@@ -32,6 +32,7 @@ type piece struct {
 	ports []runtime.Port // outputs
 
 	us     []float64 // all runs that count
+	first  []float64 // the first run of each round, after other pieces have run
 	rounds []float64 // median of each round
 }
 
@@ -55,10 +56,12 @@ func (p *piece) round() (err error) {
 			}
 			took := time.Since(start)
 			release(out)
-			if run > 0 {
-				us = append(us, float64(took)/float64(time.Microsecond))
-				spent += took
+			if run == 0 {
+				p.first = append(p.first, float64(took)/float64(time.Microsecond))
+				continue
 			}
+			us = append(us, float64(took)/float64(time.Microsecond))
+			spent += took
 		}
 		p.us = append(p.us, us...)
 		p.rounds = append(p.rounds, robust.Median(us))
@@ -80,6 +83,14 @@ func (p *piece) certain(confidence float64) bool {
 	}
 	half := p.faster()
 	return half[len(half)-1]-half[0] <= 2*confidence*half[0]
+}
+
+// cold is the median of first runs but for the very first one; 0 if there is none.
+func (p *piece) cold() float64 {
+	if len(p.first) < 2 {
+		return 0
+	}
+	return robust.Median(p.first[1:])
 }
 
 // result is the time of the piece and its spread in microseconds.
