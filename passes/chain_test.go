@@ -88,7 +88,7 @@ func TestChainIsExhaustive(t *testing.T) {
 		objective := ir.Objective(seed % 2)
 		c := assign.Chain{Problem: p, Objective: objective, Limit: ir.MaxTime}
 		best := ir.MaxTime
-		if !c.Run() || !all(p, 3000, func(plan *ir.Plan) {
+		if !c.Run(t.Context()) || !all(p, 3000, func(plan *ir.Plan) {
 			plan.Objective = objective
 			if _, err := sched.Rate(p, plan); err == nil {
 				best = min(best, plan.Value())

@@ -35,7 +35,7 @@ func chain(j *job) error {
 	if j.best != nil {
 		c.Limit = j.best.Value()
 	}
-	if !c.Run() {
+	if !c.Run(j.toTheEnd()) {
 		return nil
 	}
 	if c.Bound == ir.MaxTime {

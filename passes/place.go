@@ -166,6 +166,15 @@ func (j *job) placement() (*ir.Placement, error) {
 	return &ir.Placement{Plan: j.best, Schedule: schedule, Single: j.single, Baselines: j.baselines, Auto: j.auto, Passed: j.passed}, nil
 }
 
+// toTheEnd is the context of steps whose results count only when they are complete:
+// where the best plan so far is wanted, they are not cut short.
+func (j *job) toTheEnd() context.Context {
+	if j.o.KeepBest {
+		return context.WithoutCancel(j.ctx)
+	}
+	return j.ctx
+}
+
 // spent says whether the search should end: the time has passed, or the best plan is optimal.
 func (j *job) spent() bool {
 	return j.ctx.Err() != nil || j.best != nil && j.best.Value() == j.bound || !j.deadline.IsZero() && !time.Now().Before(j.deadline)

@@ -179,14 +179,15 @@ func (j *job) baseline(name string, plan *ir.Plan) ir.Baseline {
 
 // baselines computes what list scheduling and minimum cuts for two processors give.
 func baselines(j *job) error {
+	ctx := j.toTheEnd()
 	names := []string{"heft", "greedy"}
 	tasks := []func() *ir.Plan{
-		func() *ir.Plan { return assign.Rated(j.p, assign.HEFT(j.p), j.o.Objective) },
-		func() *ir.Plan { return assign.Rated(j.p, assign.Greedy(j.p), j.o.Objective) },
+		func() *ir.Plan { return assign.Rated(j.p, assign.HEFT(ctx, j.p), j.o.Objective) },
+		func() *ir.Plan { return assign.Rated(j.p, assign.Greedy(ctx, j.p), j.o.Objective) },
 	}
 	if len(j.p.Platform.Processors) > 1 && j.p.Graph.NumNodes() <= assign.MinCutNodes {
 		names = append(names, "min-cut")
-		tasks = append(tasks, func() *ir.Plan { return assign.MinCut(j.p, j.o.Objective) })
+		tasks = append(tasks, func() *ir.Plan { return assign.MinCut(ctx, j.p, j.o.Objective) })
 	}
 	for i, plan := range j.together(tasks...) {
 		j.baselines = append(j.baselines, j.baseline(names[i], plan))

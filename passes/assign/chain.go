@@ -1,6 +1,8 @@
 package assign
 
 import (
+	"context"
+
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 )
 
@@ -34,8 +36,9 @@ type Chain struct {
 // chainWork is the most steps of the dynamic programme.
 const chainWork = 150_000_000
 
-// Run reports whether the problem is of that kind, and small enough.
-func (c *Chain) Run() bool {
+// Run reports whether the problem is of that kind, and small enough; false, too,
+// when the context ends before it is solved.
+func (c *Chain) Run(ctx context.Context) bool {
 	p := c.Problem
 	g, pf := p.Graph, p.Platform
 	n, procs := g.NumNodes(), len(pf.Processors)
@@ -52,8 +55,7 @@ func (c *Chain) Run() bool {
 	}
 	x := &chainSearch{Chain: c, g: g, n: n, procs: procs, routes: ir.NewRoutes(pf)}
 	x.prepare()
-	x.solve()
-	return true
+	return x.solve(ctx)
 }
 
 // inLine says whether each node reads from the one before it.
@@ -188,9 +190,12 @@ func (x *chainSearch) join(before, more ir.Time) ir.Time {
 	return min(ir.MaxTime, before+more)
 }
 
-func (x *chainSearch) solve() {
+func (x *chainSearch) solve(ctx context.Context) bool {
 	entry := make([]ir.Time, x.procs<<x.procs) // set·procs + processor: value when a segment starts there
 	for h := range ir.NodeID(x.n) {
+		if ctx.Err() != nil {
+			return false
+		}
 		if !x.size.MayCut(h) {
 			continue
 		}
@@ -208,6 +213,7 @@ func (x *chainSearch) solve() {
 		x.segments(h, entry, pred)
 	}
 	x.finish()
+	return true
 }
 
 // enter carries the values of what ends before h over to processors that have not been used.

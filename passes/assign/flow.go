@@ -12,6 +12,8 @@ type flow struct {
 	arcs []arc   // arc i^1 is the reverse of arc i
 
 	level, next, queue []int32
+
+	ended func() bool // whether to give up: then max is boundless; nil: never
 }
 
 type arc struct {
@@ -44,6 +46,9 @@ func (f *flow) max(s, t int32) int64 {
 	for f.layer(s, t) {
 		copy(f.next, f.head)
 		for total < boundless {
+			if f.ended != nil && f.ended() {
+				return boundless
+			}
 			sent := f.push(s, t)
 			if sent == 0 {
 				break

@@ -2,6 +2,7 @@ package assign
 
 import (
 	"cmp"
+	"context"
 	"slices"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
@@ -12,8 +13,8 @@ import (
 // Wu, IEEE Transactions on Parallel and Distributed Systems 13(3), 2002):
 // nodes by falling upward rank, each into the earliest gap of the processor on
 // which it finishes first; projected onto legal sub-models. It is nil if the
-// projection comes to a dead end.
-func HEFT(p *ir.Problem) *ir.Plan {
+// projection comes to a dead end, or when the context ends.
+func HEFT(ctx context.Context, p *ir.Problem) *ir.Plan {
 	l := newList(p)
 	rank := l.upwardRank()
 	order := make([]ir.NodeID, len(rank))
@@ -21,25 +22,31 @@ func HEFT(p *ir.Problem) *ir.Plan {
 		order[n] = ir.NodeID(n)
 	}
 	slices.SortStableFunc(order, func(a, b ir.NodeID) int { return cmp.Compare(rank[b], rank[a]) })
-	for _, n := range order {
+	for i, n := range order {
+		if i%lookEvery == 0 && ctx.Err() != nil {
+			return nil
+		}
 		q := l.earliest(n)
 		if q == ir.NoProc {
 			return nil
 		}
 		l.put(n, q)
 	}
-	return l.project()
+	return l.project(ctx)
 }
+
+// lookEvery is after how many nodes a list schedule looks whether the context has ended.
+const lookEvery = 64
 
 // Greedy takes the nodes in graph order and puts each into the sub-model in
 // which it finishes first, of those that keep the plan legal, behind what is
-// there. It is nil if it comes to a dead end.
-func Greedy(p *ir.Problem) *ir.Plan {
+// there. It is nil if it comes to a dead end, or when the context ends.
+func Greedy(ctx context.Context, p *ir.Problem) *ir.Plan {
 	order := make([]ir.NodeID, p.Graph.NumNodes())
 	for n := range order {
 		order[n] = ir.NodeID(n)
 	}
-	return build(p, order, (*building).addEarliest)
+	return build(ctx, p, order, (*building).addEarliest)
 }
 
 // list is a schedule of single nodes: a node starts when its values have come,
@@ -219,13 +226,13 @@ func (l *list) put(n ir.NodeID, q ir.ProcID) {
 // project puts the nodes, in order of start, into sub-models: the first of its processor that keeps the
 // sub-models acyclic and the memory held, else the legal one in which the node finishes first, the nodes before
 // it being where they have been put.
-func (l *list) project() *ir.Plan {
+func (l *list) project(ctx context.Context) *ir.Plan {
 	order := make([]ir.NodeID, l.p.Graph.NumNodes())
 	for n := range order {
 		order[n] = ir.NodeID(n)
 	}
 	slices.SortStableFunc(order, func(a, b ir.NodeID) int { return cmp.Compare(l.start[a], l.start[b]) })
-	return build(l.p, order, func(b *building, n ir.NodeID) bool {
+	return build(ctx, l.p, order, func(b *building, n ir.NodeID) bool {
 		return b.addTo(n, l.proc[n]) || b.addEarliest(n)
 	})
 }
@@ -237,11 +244,18 @@ const (
 )
 
 // build adds nodes in order, which is topological. The first node of a group decides for all of it; where that
-// turns out to be a dead end, all begins anew with the group kept off that processor.
-func build(p *ir.Problem, order []ir.NodeID, add func(*building, ir.NodeID) bool) *ir.Plan {
+// turns out to be a dead end, all begins anew with the group kept off that processor. It is nil when the context ends.
+func build(ctx context.Context, p *ir.Problem, order []ir.NodeID, add func(*building, ir.NodeID) bool) *ir.Plan {
 	b := newBuilding(p)
 	for range 1 + min(mostAttempts, attemptNodes/(len(order)+1)) {
-		stuck := slices.IndexFunc(order, func(n ir.NodeID) bool { return !add(b, n) })
+		added := 0
+		stuck := slices.IndexFunc(order, func(n ir.NodeID) bool {
+			added++
+			return added%lookEvery == 0 && ctx.Err() != nil || !add(b, n)
+		})
+		if ctx.Err() != nil {
+			return nil
+		}
 		if stuck < 0 {
 			return b.plan()
 		}

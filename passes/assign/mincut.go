@@ -2,6 +2,7 @@ package assign
 
 import (
 	"cmp"
+	"context"
 	"math/bits"
 	"slices"
 
@@ -27,8 +28,8 @@ const (
 // sides. With more than two processors it tries pairs of those that support
 // most in the least time. Memory is looked at when the cut has been made: nil if
 // no cut fits, or if the graph has more than MinCutNodes nodes. Beyond cutWhole nodes the cut is the least of those that
-// keep units together, as partition.Coarsen gathers them.
-func MinCut(p *ir.Problem, objective ir.Objective) *ir.Plan {
+// keep units together, as partition.Coarsen gathers them. It is nil too when the context ends.
+func MinCut(ctx context.Context, p *ir.Problem, objective ir.Objective) *ir.Plan {
 	const ample = 300 // nodes up to which all weights are tried
 	mostProcs := 4
 	n := p.Graph.NumNodes()
@@ -46,6 +47,7 @@ func MinCut(p *ir.Problem, objective ir.Objective) *ir.Plan {
 		}
 	}
 	c := newCut(p)
+	c.ended = func() bool { return ctx.Err() != nil }
 	procs := c.ablest(mostProcs)
 	var best *ir.Plan
 	for i, a := range procs {
@@ -63,6 +65,9 @@ func MinCut(p *ir.Problem, objective ir.Objective) *ir.Plan {
 			}
 		}
 	}
+	if ctx.Err() != nil {
+		return nil // what was found is not the best of all
+	}
 	return best
 }
 
@@ -72,6 +77,7 @@ const weighOnce = 1 << 10
 
 // cut makes minimum cuts of one problem.
 type cut struct {
+	ended  func() bool // as flow has it
 	p      *ir.Problem
 	routes *ir.Routes
 	unit   []int32 // by node
@@ -134,6 +140,7 @@ func (c *cut) split(a, b ir.ProcID, weight int64) *ir.Plan {
 	}
 	s, t := n+2*values, n+2*values+1
 	f := newFlow(int(t) + 1)
+	f.ended = c.ended
 	need := func(v ir.ValueID, q ir.ProcID, w int64) int64 { // a graph input comes to q
 		e := &pf.Processors[q]
 		way, busy := c.way(pf.Source, e.Device, g.Bytes(v))

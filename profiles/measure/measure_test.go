@@ -380,8 +380,8 @@ func TestLoop(t *testing.T) {
 name: host
 memory: 4GiB
 processors:
-  - {name: a, kind: cpu, peak: {float32: 1GFLOP/s}, memory_bandwidth: 1GB/s, costs: [host.costs.json]}
-  - {name: b, kind: cpu, peak: {float32: 1GFLOP/s}, memory_bandwidth: 1GB/s, costs: [host.costs.json]}
+  - {name: a, kind: cpu, peak: {float32: 1MFLOP/s}, memory_bandwidth: 1MB/s, costs: [host.costs.json]}
+  - {name: b, kind: cpu, peak: {float32: 1MFLOP/s}, memory_bandwidth: 1MB/s, costs: [host.costs.json]}
 source: made up for a test
 `
 	file := filepath.Join(fleet, "host.costs.json")

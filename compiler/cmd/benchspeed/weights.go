@@ -64,7 +64,8 @@ func (b *bench) weights(sizes string) error {
 		}
 	}
 	fmt.Println("goal: 1.3 times cp and one second. The split flushes its files to disk and hashes what it reads and writes, cp does neither.")
-	fmt.Println("memory is the largest resident memory of the split. extract_model: time and memory of Python's onnx.utils for the same two sub-models.")
+	fmt.Println("memory is the largest resident memory of the split. extract_model: time and memory of Python's onnx.utils for the same two")
+	fmt.Println("sub-models; it is not tried where the model exceeds the 2 GiB of one protobuf message.")
 	return nil
 }
 
@@ -85,7 +86,10 @@ func (b *bench) model(text string, size int64, source string, kinds []storage) e
 		return err
 	}
 	python := "-"
-	if b.python != "" {
+	switch {
+	case b.python != "" && size > largestEmbedded:
+		python = "not tried" // it holds several copies of the model in memory and in one message of protobuf
+	case b.python != "":
 		python = b.extract(names[0], dir)
 	}
 	for _, kind := range kinds {
