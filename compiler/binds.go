@@ -76,6 +76,10 @@ func (r *Result) unsupported(at ir.NodeID, p ir.ProcID) Bind {
 		}
 	}
 	names := r.Lowered.NamesOf(at)
+	means := func(target string) bool {
+		on, err := r.Fleet.Target(target)
+		return err == nil && slices.Contains(on, p)
+	}
 	rule := func(flag string, rules []Rule, bars func(Rule) bool) string {
 		for _, e := range rules {
 			re, err := regexp.Compile(e.Pattern)
@@ -86,10 +90,14 @@ func (r *Result) unsupported(at ir.NodeID, p ir.ProcID) Bind {
 		return ""
 	}
 	b := Bind{Kind: BindRule, Processor: name}
-	if b.Text = rule("--pin", r.Options.Pins, func(e Rule) bool { return e.Processor != name }); b.Text != "" {
+	if len(r.Options.Only) > 0 && !slices.ContainsFunc(r.Options.Only, means) {
+		b.Text = "--only " + strings.Join(r.Options.Only, " --only ") + " rules it out"
 		return b
 	}
-	if b.Text = rule("--forbid", r.Options.Forbids, func(e Rule) bool { return e.Processor == name }); b.Text != "" {
+	if b.Text = rule("--pin", r.Options.Pins, func(e Rule) bool { return !means(e.Processor) }); b.Text != "" {
+		return b
+	}
+	if b.Text = rule("--forbid", r.Options.Forbids, func(e Rule) bool { return means(e.Processor) }); b.Text != "" {
 		return b
 	}
 	byName := r.nodesByName()

@@ -35,6 +35,9 @@ func (o *Options) command() string {
 	if o.Sink != "" {
 		add("sink", o.Sink)
 	}
+	for _, name := range o.Only {
+		add("only", name)
+	}
 	for _, r := range o.Pins {
 		add("pin", r.Pattern+"="+r.Processor)
 	}

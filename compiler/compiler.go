@@ -212,11 +212,11 @@ func (o *Options) lowerOptions(fleet *profiles.Fleet) (frontend.LowerOptions, er
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", flag, err)
 			}
-			p, err := fleet.Processor(r.Processor)
+			on, err := fleet.Target(r.Processor)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", flag, err)
 			}
-			out = append(out, frontend.Rule{Pattern: re, Processor: p})
+			out = append(out, frontend.Rule{Pattern: re, On: on, Name: r.Processor})
 		}
 		return out, nil
 	}
@@ -226,6 +226,25 @@ func (o *Options) lowerOptions(fleet *profiles.Fleet) (frontend.LowerOptions, er
 	}
 	if lo.Forbids, err = rules("--forbid", o.Forbids); err != nil {
 		return lo, err
+	}
+	if len(o.Only) > 0 {
+		off := frontend.Rule{Pattern: regexp.MustCompile(""), Name: "any other"}
+		kept := make([]bool, len(fleet.Processors))
+		for _, name := range o.Only {
+			on, err := fleet.Target(name)
+			if err != nil {
+				return lo, fmt.Errorf("--only: %w", err)
+			}
+			for _, p := range on {
+				kept[p] = true
+			}
+		}
+		for p, keep := range kept {
+			if !keep {
+				off.On = append(off.On, ir.ProcID(p))
+			}
+		}
+		lo.Forbids = append(lo.Forbids, off)
 	}
 	for _, text := range o.Same {
 		re, err := regexp.Compile(text)

@@ -9,7 +9,9 @@ import (
 )
 
 // WriteDepfile writes a rule for Make and Ninja: the manifest depends on every
-// file that the compilation read.
+// file that the compilation read. As with the option -MP of C compilers each of these
+// files has an empty rule, so that one that is removed later makes Make run the command
+// again instead of looking for a way to make the file.
 func (r *Result) WriteDepfile(path string) error {
 	files := append(r.Analysis.Model.Files(), r.Fleet.Files()...)
 	if r.Options.Reuse != "" {
@@ -28,6 +30,9 @@ func (r *Result) WriteDepfile(path string) error {
 		b.WriteString(" \\\n  " + depName(f))
 	}
 	b.WriteString("\n")
+	for _, f := range files {
+		b.WriteString("\n" + depName(f) + ":\n")
+	}
 	return os.WriteFile(path, []byte(b.String()), 0o644)
 }
 

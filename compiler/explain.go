@@ -9,6 +9,7 @@ import (
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/passes"
+	"github.com/dnnsplit/dnnsplit/profiles"
 )
 
 // Explanation says why a node is where it is.
@@ -109,7 +110,25 @@ func (r *Result) findNode(name string) (ir.NodeID, error) {
 			}
 		}
 	}
-	return ir.NoNode, &diag.Error{File: r.Options.Model, Msg: fmt.Sprintf("--explain: no node that runs is called %q; `dnnsplit inspect` lists the names", name)}
+	return ir.NoNode, &diag.Error{File: r.Options.Model, Msg: fmt.Sprintf("--explain: no node that runs is called %q%s", name, r.likeNode(name))}
+}
+
+// likeNode is the tail of a sentence that helps to name a node: a node whose name holds
+// the text or is spelt nearly so, or else where the names are.
+func (r *Result) likeNode(text string) string {
+	const most = 100_000 // names that are held against the text
+	var names []string
+	for i := range r.Analysis.Nodes[:min(len(r.Analysis.Nodes), most)] {
+		name := r.Analysis.Nodes[i].Name
+		if text != "" && strings.Contains(name, text) {
+			return fmt.Sprintf(", did you mean %q?", name)
+		}
+		names = append(names, name)
+	}
+	if s := profiles.DidYouMean(text, names); s != "" {
+		return s
+	}
+	return "; `dnnsplit inspect` lists the names"
 }
 
 // texts joins what binds say.

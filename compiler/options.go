@@ -30,6 +30,7 @@ type Options struct {
 
 	Source, Sink string // device names; "": as the fleet says
 
+	Only    []string // processors and devices that may run nodes; empty: all of the fleet
 	Pins    []Rule   // nodes that must run on a processor
 	Forbids []Rule   // nodes that must not run on a processor
 	Same    []string // patterns; the nodes that match one share a processor
@@ -65,10 +66,11 @@ type Options struct {
 // Auto as Options.Submodels lets every processor have as many sub-models as pay.
 const Auto = -1
 
-// Rule binds the nodes whose name matches a regular expression to a processor.
+// Rule binds the nodes whose name matches a regular expression to a processor, or to
+// the processors of a device.
 type Rule struct {
 	Pattern   string // Go syntax, unanchored
-	Processor string
+	Processor string // or device
 }
 
 // Progress says where a compilation is.
@@ -124,6 +126,7 @@ func (o *Options) recorded() (json.RawMessage, error) {
 		Inline    string             `json:"inline,omitempty"`
 		Source    string             `json:"source,omitempty"`
 		Sink      string             `json:"sink,omitempty"`
+		Only      []string           `json:"only,omitempty"`
 		Pins      []rule             `json:"pin,omitempty"`
 		Forbids   []rule             `json:"forbid,omitempty"`
 		Same      []string           `json:"same,omitempty"`
@@ -134,7 +137,7 @@ func (o *Options) recorded() (json.RawMessage, error) {
 		LeastGain *float64           `json:"least_gain,omitempty"`
 	}{
 		o.Objective.String(), submodels, o.Seed, o.Dims, o.Inputs, inlineText(o.KeepFunctions), o.Source, o.Sink,
-		rules(o.Pins), rules(o.Forbids), o.Same, o.Reuse != "", placedCounts(o.Place), limitText(o.TimeLimit), weightsText(o.Weights), o.LeastGain,
+		o.Only, rules(o.Pins), rules(o.Forbids), o.Same, o.Reuse != "", placedCounts(o.Place), limitText(o.TimeLimit), weightsText(o.Weights), o.LeastGain,
 	})
 }
 

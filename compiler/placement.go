@@ -33,6 +33,7 @@ type Placement struct {
 	TimeLimit string           `yaml:"time_limit"` // such as 10s
 	Inline    string           `yaml:"inline"`     // auto, never
 	Weights   string           `yaml:"weights"`    // as --weights
+	Only      []string         `yaml:"only"`       // processors and devices
 	Pin       []PlacementRule  `yaml:"pin"`
 	Forbid    []PlacementRule  `yaml:"forbid"`
 	Same      []string         `yaml:"same"`  // patterns
@@ -43,7 +44,8 @@ type Placement struct {
 	text *yamlText
 }
 
-// PlacementRule binds the nodes whose name matches a pattern to a processor.
+// PlacementRule binds the nodes whose name matches a pattern to a processor, or to the
+// processors of a device.
 type PlacementRule struct {
 	Nodes     string `yaml:"nodes"` // regular expression, Go syntax, unanchored
 	Processor string `yaml:"processor"`
@@ -208,6 +210,9 @@ func (p *Placement) Apply(o *Options, given func(flag string) bool) {
 		}
 	}
 	p.applyShape(o)
+	if len(p.Only) > 0 && open("only") {
+		o.Only = p.Only
+	}
 	for _, r := range p.Pin {
 		o.Pins = append(o.Pins, Rule{Pattern: r.Nodes, Processor: r.Processor})
 	}
@@ -258,6 +263,7 @@ func PlacementOf(m *backend.Manifest) *Placement {
 		Inline    string             `json:"inline"`
 		Source    string             `json:"source"`
 		Sink      string             `json:"sink"`
+		Only      []string           `json:"only"`
 		Same      []string           `json:"same"`
 		TimeLimit string             `json:"time_limit"`
 		Weights   string             `json:"weights"`
@@ -265,7 +271,7 @@ func PlacementOf(m *backend.Manifest) *Placement {
 	_ = json.Unmarshal(m.Options, &o) // what cannot be read is left out
 	p := &Placement{
 		Schema: PlacementSchema, Objective: o.Objective, Source: o.Source, Sink: o.Sink, Seed: o.Seed,
-		Inline: o.Inline, Same: o.Same, TimeLimit: o.TimeLimit, Weights: o.Weights,
+		Inline: o.Inline, Only: o.Only, Same: o.Same, TimeLimit: o.TimeLimit, Weights: o.Weights,
 	}
 	if o.Submodels != nil {
 		p.Submodels = fmt.Sprint(o.Submodels)
@@ -323,6 +329,15 @@ func (p *Placement) Encode(comment string) []byte {
 			fmt.Fprintf(&b, "  %s: %s\n", yamlScalar(name), text)
 		}
 	}
+	texts := func(key string, list []string) {
+		if len(list) > 0 {
+			fmt.Fprintf(&b, "%s:\n", key)
+		}
+		for _, s := range list {
+			fmt.Fprintf(&b, "  - %s\n", yamlScalar(s))
+		}
+	}
+	texts("only", p.Only)
 	rules := func(key string, list []PlacementRule) {
 		if len(list) > 0 {
 			fmt.Fprintf(&b, "%s:\n", key)
@@ -333,12 +348,7 @@ func (p *Placement) Encode(comment string) []byte {
 	}
 	rules("pin", p.Pin)
 	rules("forbid", p.Forbid)
-	if len(p.Same) > 0 {
-		b.WriteString("same:\n")
-	}
-	for _, s := range p.Same {
-		fmt.Fprintf(&b, "  - %s\n", yamlScalar(s))
-	}
+	texts("same", p.Same)
 	line("reuse", p.Reuse)
 	if len(p.Place) > 0 {
 		b.WriteString("# nodes by their names, or by the names of values that they make; a node that is\n# taken out of the lists is free\nplace:\n")

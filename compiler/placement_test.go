@@ -37,6 +37,7 @@ weights: external
 shape:
   batch: 4
   image: [1, 3, 224, 224]
+only: [pi, server.gpu]
 pin:
   - {nodes: '^head/', processor: server.gpu}
 forbid:
@@ -64,6 +65,7 @@ func TestPlacementApply(t *testing.T) {
 		Objective: ir.Throughput, Submodels: Auto, Source: "pi", Sink: "jetson", Seed: 1<<64 - 1,
 		TimeLimit: 90 * time.Second, KeepFunctions: true, Weights: backend.WeightsExternal,
 		Dims: map[string]int64{"batch": 1}, Inputs: map[string][]int64{"image": {1, 3, 224, 224}},
+		Only: []string{"pi", "server.gpu"},
 		Pins: []Rule{{"^a", "pi"}, {"^head/", "server.gpu"}}, Forbids: []Rule{{"^stem/", "server.gpu"}},
 		Same: []string{"^layer1/", "^layer2/"}, Reuse: filepath.Join(filepath.Dir(p.path), "old.split/manifest.json"),
 		Place: []Placed{{"pi", []string{"conv1", "conv1: 2", "3", "true"}}}, PlacementFile: p.path,

@@ -297,7 +297,38 @@ func (w *sweeper) walk(ctx context.Context, v variant, base *Result, chosen []fl
 		w.sweep.Points = append(w.sweep.Points, pt)
 		w.o.progress("sweep", float64(len(w.sweep.Points))/float64(w.total), strings.Join(values, " "))
 	}
+	share(w.sweep.Points[len(w.sweep.Points)-len(w.kinds()):], w.kinds())
 	return nil
+}
+
+// share gives each point the best plan for its objective among those that were found for
+// the same fleet with as many sub-models per processor or fewer: searches that are cut
+// short find more for one objective than for the other. points[i] is of kinds[i].
+func share(points []SweepPoint, kinds []Options) {
+	found := slices.Clone(points)
+	for i := range points {
+		p, most := &points[i], kinds[i].submodels()
+		for k := range found {
+			q, n := &found[k], kinds[k].submodels()
+			if q.Infeasible != "" || most > 0 && (n == 0 || n > most) || p.Infeasible == "" && !better(q, p) {
+				continue
+			}
+			p.Infeasible, p.LatencyUs, p.BottleneckUs, p.PerSecond = "", q.LatencyUs, q.BottleneckUs, q.PerSecond
+			p.Runs, p.Processors = q.Runs, q.Processors
+			if p.Objective == q.Objective && p.SingleUs == nil {
+				p.SingleUs = q.SingleUs
+			}
+		}
+	}
+}
+
+// better compares the plan of q with that of p by p's objective, then by the other.
+func better(q, p *SweepPoint) bool {
+	latency, load := cmp.Compare(q.LatencyUs, p.LatencyUs), cmp.Compare(q.BottleneckUs, p.BottleneckUs)
+	if p.Objective == ir.Throughput.String() {
+		latency, load = load, latency
+	}
+	return latency < 0 || latency == 0 && load < 0
 }
 
 // problem is the placement problem for some values. Only costs that depend on

@@ -279,6 +279,20 @@ func saturate(a, b int64) int64 {
 	return a + b
 }
 
+// GraphInputs are the model's inputs, as listed, those with a stored value left out.
+func (a *Analysis) GraphInputs() []string {
+	var names []string
+	for _, v := range a.s.graph.GetInput() {
+		if a.s.inputs[v.GetName()] {
+			names = append(names, v.GetName())
+		}
+	}
+	return names
+}
+
+// GraphOutputs are the model's outputs, as listed.
+func (a *Analysis) GraphOutputs() []string { return slices.Clone(a.s.outputs) }
+
 // Outputs are the values that the node makes, absent ones left out.
 func (n *NodeInfo) Outputs() []string {
 	var out []string

@@ -23,10 +23,11 @@ type LowerOptions struct {
 	Group func(*ir.Graph) []ir.Fusion
 }
 
-// Rule binds the nodes whose name matches to a processor.
+// Rule binds the nodes whose name matches to processors.
 type Rule struct {
-	Pattern   *regexp.Regexp
-	Processor ir.ProcID
+	Pattern *regexp.Regexp
+	On      []ir.ProcID
+	Name    string // of the processor or device that was meant, for errors
 }
 
 // Lower makes the placement problem of an analysed model on a fleet.

@@ -214,8 +214,9 @@ func TestRules(t *testing.T) {
 		o          LowerOptions
 	}{
 		{"no rules", "ab a ab", LowerOptions{}},
-		{"pin", "a a ab", LowerOptions{Pins: []Rule{{re("^a1"), 0}}}},
-		{"forbid", "ab a b", LowerOptions{Forbids: []Rule{{re("c"), 0}}}},
+		{"pin", "a a ab", LowerOptions{Pins: []Rule{{re("^a1"), []ir.ProcID{0}, "a"}}}},
+		{"pin to several", "ab a ab", LowerOptions{Pins: []Rule{{re("^a1"), []ir.ProcID{0, 1}, "both"}}}},
+		{"forbid", "ab a b", LowerOptions{Forbids: []Rule{{re("c"), []ir.ProcID{0}, "a"}}}},
 	} {
 		l, err := lower(c.o)
 		if err != nil {
@@ -228,9 +229,9 @@ func TestRules(t *testing.T) {
 		want string
 		o    LowerOptions
 	}{
-		{"matches no node", LowerOptions{Pins: []Rule{{re("zzz"), 0}}}},
+		{"matches no node", LowerOptions{Pins: []Rule{{re("zzz"), []ir.ProcID{0}, "a"}}}},
 		{"matches no node", LowerOptions{Same: []*regexp.Regexp{re("zzz")}}},
-		{`node "a2": --pin and --forbid leave no processor`, LowerOptions{Forbids: []Rule{{re("a2"), 0}}}},
+		{`node "a2": --only, --pin and --forbid leave no processor`, LowerOptions{Forbids: []Rule{{re("a2"), []ir.ProcID{0}, "a"}}}},
 	} {
 		if _, err := lower(c.o); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("error %v, want one that says %q", err, c.want)

@@ -3,6 +3,7 @@ package frontend
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
@@ -115,15 +116,15 @@ func (lw *lowering) applyRules(fleet *profiles.Fleet, o LowerOptions) error {
 				}
 			}
 			if !hit {
-				return &diag.Error{File: lw.a.File, Msg: fmt.Sprintf("%s '%s=%s' matches no node; `dnnsplit inspect` lists the names", flag, r.Pattern, fleet.Platform.Processors[r.Processor].Name)}
+				return &diag.Error{File: lw.a.File, Msg: fmt.Sprintf("%s '%s=%s' matches no node; `dnnsplit inspect` lists the names", flag, r.Pattern, r.Name)}
 			}
 		}
 		return nil
 	}
-	if err := apply("--pin", o.Pins, func(r Rule, p ir.ProcID) bool { return p != r.Processor }); err != nil {
+	if err := apply("--pin", o.Pins, func(r Rule, p ir.ProcID) bool { return !slices.Contains(r.On, p) }); err != nil {
 		return err
 	}
-	if err := apply("--forbid", o.Forbids, func(r Rule, p ir.ProcID) bool { return p == r.Processor }); err != nil {
+	if err := apply("--forbid", o.Forbids, func(r Rule, p ir.ProcID) bool { return slices.Contains(r.On, p) }); err != nil {
 		return err
 	}
 	for u, members := range lw.units {
@@ -133,7 +134,7 @@ func (lw *lowering) applyRules(fleet *profiles.Fleet, o LowerOptions) error {
 		}
 		if !free {
 			n := lw.a.Nodes[members[0]]
-			return &diag.Error{File: lw.a.File, Node: n.Name, Msg: "--pin and --forbid leave no processor that supports operator " + n.Op}
+			return &diag.Error{File: lw.a.File, Node: n.Name, Msg: "--only, --pin and --forbid leave no processor that supports operator " + n.Op}
 		}
 	}
 	return nil

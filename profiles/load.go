@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
@@ -16,6 +17,9 @@ import (
 
 // maxDevices bounds a fleet: a default link can join every pair.
 const maxDevices = 1000
+
+// costsSuffix is how names of cost files end that are looked for in a folder.
+const costsSuffix = ".costs.json"
 
 // Load reads the profiles in a folder: every *.yaml in the folder itself (names
 // that start with a dot excepted), fleet.yaml for the links, and the cost files
@@ -89,22 +93,23 @@ func cause(err error) error {
 	return err
 }
 
-// list returns the names of the device files, sorted, and whether there is a fleet.yaml.
-func (d folder) list() (devices []string, fleet bool, err error) {
+// list returns the names of the device files and of files that are named as cost files
+// are, sorted, and whether there is a fleet.yaml.
+func (d folder) list() (devices, costs []string, fleet bool, err error) {
 	fail := func(format string, args ...any) error {
 		return &diag.Error{File: d.show("."), Msg: fmt.Sprintf(format, args...)}
 	}
 	switch info, err := fs.Stat(d.fsys, d.dir); {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, false, fail("no such folder, expected one with device profiles (*.yaml)")
+		return nil, nil, false, fail("no such folder, expected one with device profiles (*.yaml)")
 	case err != nil:
-		return nil, false, fail("%v", cause(err))
+		return nil, nil, false, fail("%v", cause(err))
 	case !info.IsDir():
-		return nil, false, fail(notFolder)
+		return nil, nil, false, fail(notFolder)
 	}
 	entries, err := fs.ReadDir(d.fsys, d.dir) // sorted by name
 	if err != nil {
-		return nil, false, fail("%v", cause(err))
+		return nil, nil, false, fail("%v", cause(err))
 	}
 	yml := ""
 	for _, e := range entries {
@@ -115,23 +120,25 @@ func (d folder) list() (devices []string, fleet bool, err error) {
 			fleet = true
 		case strings.HasSuffix(name, ".yaml"):
 			devices = append(devices, name)
+		case strings.HasSuffix(name, costsSuffix):
+			costs = append(costs, name)
 		case strings.HasSuffix(name, ".yml") && yml == "":
 			yml = name
 		}
 	}
 	switch {
 	case len(devices) == 0 && yml != "":
-		return nil, false, fail("no device profile, only files named *.yaml are read; rename %s", yml)
+		return nil, nil, false, fail("no device profile, only files named *.yaml are read; rename %s", yml)
 	case len(devices) == 0:
-		return nil, false, fail("no device profile, expected a file *.yaml for each device")
+		return nil, nil, false, fail("no device profile, expected a file *.yaml for each device")
 	case len(devices) > maxDevices:
-		return nil, false, fail("more than %d device profiles", maxDevices)
+		return nil, nil, false, fail("more than %d device profiles", maxDevices)
 	}
-	return devices, fleet, nil
+	return devices, costs, fleet, nil
 }
 
 func load(d folder) (*Fleet, error) {
-	names, hasFleet, err := d.list()
+	names, measured, hasFleet, err := d.list()
 	if err != nil {
 		return nil, err
 	}
@@ -178,6 +185,11 @@ func load(d folder) (*Fleet, error) {
 	}
 	if err := errs.Err(); err != nil {
 		return nil, err
+	}
+	for _, name := range measured {
+		if !slices.Contains(fleet.files, d.show(name)) {
+			fleet.idleCosts = append(fleet.idleCosts, name)
+		}
 	}
 	return fleet, nil
 }

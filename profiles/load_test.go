@@ -213,6 +213,28 @@ links:
 	}
 }
 
+// TestIdleCosts lists cost files that lie in the folder and that no processor names.
+func TestIdleCosts(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"a.yaml":        "schema: dnnsplit/device/v1\nname: a\nmemory: 1GiB\nprocessors:\n  - {name: cpu, kind: cpu, peak: {float32: 1GFLOP/s}, memory_bandwidth: 1GB/s, costs: [a.costs.json]}\n",
+		"a.costs.json":  `{"schema": "dnnsplit/costs/v1", "processor": "a", "entries": []}`,
+		"b.costs.json":  "not even JSON",
+		"manifest.json": "{}",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fleet, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fleet.IdleCosts(); !slices.Equal(got, []string{"b.costs.json"}) {
+		t.Errorf("idle cost files: %q", got)
+	}
+}
+
 func TestNoFleetFile(t *testing.T) {
 	p := mustLoad(t, "a.yaml", device("a"), "b.yaml", device("b")).Platform
 	if len(p.Links) != 0 || p.Source != ir.NoDevice || p.Sink != ir.NoDevice {

@@ -24,12 +24,17 @@ type Fleet struct {
 	Platform   *ir.Platform
 	Processors []Processor // by ir.ProcID
 	files      []string
+	idleCosts  []string
 }
 
 // Files lists what was read, in that order and each once: device profiles with
 // the cost files that they name, then fleet.yaml; as paths that start with the
 // folder that was loaded.
 func (f *Fleet) Files() []string { return slices.Clone(f.files) }
+
+// IdleCosts lists the files *.costs.json of the folder, without the folder, that no
+// processor names: what they hold is not used.
+func (f *Fleet) IdleCosts() []string { return slices.Clone(f.idleCosts) }
 
 // Processor is what a profile says about a processor beyond ir.Processor.
 type Processor struct {
@@ -88,6 +93,28 @@ func (f *Fleet) Processor(name string) (ir.ProcID, error) {
 		hint = "; there are " + enumerate(names)
 	}
 	return ir.NoProc, fmt.Errorf("no processor is called %s%s", quoted(name), hint)
+}
+
+// Target looks up what a name stands for: a processor, or all processors of a device,
+// in ascending order. Its error is that of Processor.
+func (f *Fleet) Target(name string) ([]ir.ProcID, error) {
+	for d, dev := range f.Platform.Devices {
+		if dev.Name != name {
+			continue
+		}
+		var own []ir.ProcID
+		for i, p := range f.Platform.Processors {
+			if p.Device == ir.DeviceID(d) {
+				own = append(own, ir.ProcID(i))
+			}
+		}
+		return own, nil
+	}
+	p, err := f.Processor(name)
+	if err != nil {
+		return nil, err
+	}
+	return []ir.ProcID{p}, nil
 }
 
 // Device looks a device up by its name, with suggestions as Processor.

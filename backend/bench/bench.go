@@ -188,6 +188,18 @@ func (b *bench) processor(p place) Processor {
 	return r
 }
 
+// noteCosts says why prediction and measurement may be far apart, or a measurement of
+// little worth.
+func (b *bench) noteCosts() {
+	if measured := b.m.Prediction.CostSources.Measured; measured < 0.5 {
+		b.note("the prediction is for the processors of the fleet and rests on measurements for %.0f%% only: costs of this machine, from dnnsplit profile, make it comparable", 100*measured)
+	}
+	const noisy = 0.1
+	if r := b.report.Latency; r.MADUs > noisy*r.MedianUs {
+		b.note("times of one inference stand %.0f%% apart: other programs run on these cores; measure again while they rest", 100*r.MADUs/r.MedianUs)
+	}
+}
+
 // noteTransfers says that a prediction counts what is not measured.
 func (b *bench) noteTransfers() {
 	n := 0
@@ -428,6 +440,7 @@ func (b *bench) summarize() {
 	r, p := b.report, b.m.Prediction
 	split := b.find("split")
 	r.Latency = result("split", runtime.FormatCPUs(union(b.places)), split.samples, &p.LatencyUs)
+	b.noteCosts()
 	for _, pl := range b.places {
 		c := b.find(wholeName(pl.Processor))
 		if c == nil {

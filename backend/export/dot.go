@@ -164,15 +164,15 @@ func timeText(us float64) string {
 	return fmt.Sprintf("%.3g us", us)
 }
 
-// bytesText is a size for people.
+// bytesText is a size for people, in binary units.
 func bytesText(n int64) string {
 	switch f := float64(n); {
-	case f >= 1e9:
-		return fmt.Sprintf("%.3g GB", f/1e9)
-	case f >= 1e6:
-		return fmt.Sprintf("%.3g MB", f/1e6)
-	case f >= 1e3:
-		return fmt.Sprintf("%.3g kB", f/1e3)
+	case f >= 1000<<20:
+		return fmt.Sprintf("%.3g GiB", f/(1<<30))
+	case f >= 1000<<10:
+		return fmt.Sprintf("%.3g MiB", f/(1<<20))
+	case f >= 1000:
+		return fmt.Sprintf("%.3g KiB", f/(1<<10))
 	}
 	return fmt.Sprintf("%d B", n)
 }

@@ -6,15 +6,16 @@ import (
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 )
 
-// bytesText writes a size for people, to three digits: "1.23 MB".
+// bytesText writes a size for people, to three digits in binary units, as the command
+// does and profiles often do: "1.23 MiB".
 func bytesText(n int64) string {
 	if n < 1000 {
 		return strconv.FormatInt(n, 10) + " B"
 	}
-	units := []string{"kB", "MB", "GB", "TB", "PB", "EB"}
-	f := float64(n) / 1000
+	units := []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
+	f := float64(n) / 1024
 	for len(units) > 1 && f >= 999.5 {
-		f, units = f/1000, units[1:]
+		f, units = f/1024, units[1:]
 	}
 	return threeDigits(f) + " " + units[0]
 }
@@ -35,8 +36,8 @@ func timeText(t ir.Time) string {
 	return threeDigits(f) + " " + units[0]
 }
 
-// threeDigits writes a number from 1 on with three significant digits, or all
-// that stand before the point.
+// threeDigits writes a number from 0.98 on with three significant digits (two below 1), or
+// all that stand before the point.
 func threeDigits(f float64) string {
 	switch {
 	case f < 9.995:

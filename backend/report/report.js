@@ -22,12 +22,12 @@
   };
   const bytes = (n) => {
     if (n < 1000) return n + " B";
-    let f = n / 1000;
-    for (const u of ["kB", "MB", "GB"]) {
+    let f = n / 1024;
+    for (const u of ["KiB", "MiB", "GiB"]) {
       if (f < 999.5) return digits(f) + " " + u;
-      f /= 1000;
+      f /= 1024;
     }
-    return digits(f) + " TB";
+    return digits(f) + " TiB";
   };
   const activate = (e, f) => {
     e.addEventListener("click", f);

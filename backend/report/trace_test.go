@@ -200,8 +200,8 @@ func TestTraceKept(t *testing.T) {
 
 func TestBytesText(t *testing.T) {
 	for n, want := range map[int64]string{
-		0: "0 B", 999: "999 B", 1000: "1.00 kB", 9994: "9.99 kB", 9996: "10.0 kB", 99949: "99.9 kB", 99951: "100 kB",
-		999499: "999 kB", 999500: "1.00 MB", 1 << 30: "1.07 GB", math.MaxInt64: "9.22 EB",
+		0: "0 B", 999: "999 B", 1000: "0.98 KiB", 1024: "1.00 KiB", 10 << 10: "10.0 KiB", 102_348: "99.9 KiB", 102_400: "100 KiB",
+		999 << 10: "999 KiB", 1000 << 10: "0.98 MiB", 1 << 30: "1.00 GiB", math.MaxInt64: "8.00 EiB",
 	} {
 		if got := bytesText(n); got != want {
 			t.Errorf("%d bytes are %q, want %q", n, got, want)

@@ -135,8 +135,13 @@ func (o *Options) userInputs(model string, ports []runtime.Port) (map[string]*ru
 		}
 		given[port.Name] = v
 	}
-	for _, port := range ports {
+	names := make([]string, len(ports))
+	for i, port := range ports {
+		names[i] = port.Name
 		given[port.Name] = retyped(given[port.Name], port.Type)
+		if v := given[port.Name]; v != nil && !accepts(port.Type, v) {
+			problems = append(problems, &diag.Error{File: model, Value: port.Name, Msg: fmt.Sprintf("what is given for this input is %s, the model takes %s", v, port.Type)})
+		}
 	}
 	var unknown []string
 	for name := range o.InputFiles {
@@ -146,7 +151,7 @@ func (o *Options) userInputs(model string, ports []runtime.Port) (map[string]*ru
 	}
 	slices.Sort(unknown)
 	for _, name := range unknown {
-		problems = append(problems, &diag.Error{File: model, Value: name, Msg: "a file is given for this input, but the model has no such input"})
+		problems = append(problems, &diag.Error{File: model, Value: name, Msg: "a file is given for this input, but the model has no such input; its inputs are " + strings.Join(names, ", ")})
 	}
 	for name, v := range o.Inputs {
 		given[name] = v
@@ -157,6 +162,29 @@ func (o *Options) userInputs(model string, ports []runtime.Port) (map[string]*ru
 		}
 	}
 	return given, problems.Err()
+}
+
+// accepts says whether a tensor has the element type and the fixed extents of an input;
+// of other kinds of values it knows nothing.
+func accepts(want ir.Type, v *runtime.Value) bool {
+	if v.Kind != ir.Tensor || want.Kind != ir.Tensor {
+		return true
+	}
+	if want.Elem != ir.UndefinedElem && v.Elem != want.Elem {
+		return false
+	}
+	if want.Rank < 0 {
+		return true
+	}
+	if len(v.Shape) != want.Rank {
+		return false
+	}
+	for i, d := range want.Shape {
+		if d.N > 0 && v.Shape[i] != d.N {
+			return false
+		}
+	}
+	return true
 }
 
 // retyped reads bits as what the model wants there: numpy and older test data

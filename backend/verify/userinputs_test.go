@@ -289,13 +289,36 @@ func TestUserInputs(t *testing.T) {
 		"holds no file for an input of the model":        {InputSet: filepath.Join(dir, "empty")},
 		"none: inputs cannot be read":                    {InputSet: filepath.Join(dir, "none")},
 		"input_0.pb: input cannot be read":               {InputSet: filepath.Join(dir, "half")},
-		`value "q": a file is given for this input`:      {InputFiles: map[string]string{"q": x}},
-		"it is neither .npy nor .pb":                     {InputFiles: map[string]string{"x": b.model}},
-		"gone.npy: input cannot be read":                 {InputFiles: map[string]string{"x": filepath.Join(dir, "gone.npy")}},
+		`value "q": a file is given for this input, but the model has no such input; its inputs are x, z`: {InputFiles: map[string]string{"q": x}},
+		"it is neither .npy nor .pb":     {InputFiles: map[string]string{"x": b.model}},
+		"gone.npy: input cannot be read": {InputFiles: map[string]string{"x": filepath.Join(dir, "gone.npy")}},
 	} {
 		o.Bundle = b.dir
 		if _, err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want ... %s", err, want)
+		}
+	}
+}
+
+// TestAccepts holds tensors against what a model declares.
+func TestAccepts(t *testing.T) {
+	v := &runtime.Value{Kind: ir.Tensor, Elem: ir.Float32, Shape: []int64{2, 3}}
+	n, batch := ir.Fixed, ir.Symbol("batch")
+	for _, c := range []struct {
+		want ir.Type
+		fits bool
+	}{
+		{ir.TensorOf(ir.Float32, n(2), n(3)), true},
+		{ir.TensorOf(ir.Float32, batch, ir.Symbol("")), true},
+		{ir.Unranked(ir.Float32), true},
+		{ir.TensorOf(ir.UndefinedElem, batch, n(3)), true},
+		{ir.TensorOf(ir.Float32, batch, n(4)), false},
+		{ir.TensorOf(ir.Float32, n(2)), false},
+		{ir.Unranked(ir.Float64), false},
+		{ir.Type{Kind: ir.Sequence}, true},
+	} {
+		if got := accepts(c.want, v); got != c.fits {
+			t.Errorf("%s for %s: %v, want %v", v, c.want, got, c.fits)
 		}
 	}
 }

@@ -132,7 +132,7 @@ func (in *inferrer) inputValue(v *onnxpb.ValueInfoProto, stored bool) *value {
 			return in.al.symbol("", 0, maxExtent, want[axis], false)
 		}
 		if !stored {
-			in.note(AssumedSymbol, nil, name, "extent %d of the input is not declared: it counts as %d; give the input a shape to change that", axis, in.openExtent(axis))
+			in.note(AssumedSymbol, nil, name, "extent %d of the input is not declared: it counts as %d; give it a shape with --shape %s=...", axis, in.openExtent(axis), name)
 		}
 		return in.al.symbol("", 0, maxExtent, in.openExtent(axis), true)
 	})
@@ -184,7 +184,7 @@ func (in *inferrer) symbolOf(name string, assume int64) *expr {
 	}
 	if !ok {
 		val = assume
-		in.note(AssumedSymbol, nil, name, "the symbolic extent is not bound: it counts as %d; bind it to change that", val)
+		in.note(AssumedSymbol, nil, name, "the symbolic extent is not bound: it counts as %d; bind it, for example with --shape %s=8", val, name)
 	}
 	e := in.al.symbol(name, 0, maxExtent, val, !ok)
 	in.symbols[name] = e

@@ -514,8 +514,8 @@ func TestNotes(t *testing.T) {
 		got = append(got, n.String())
 	}
 	want := []string{
-		`assumed-symbol: "N": the symbolic extent is not bound: it counts as 1; bind it to change that`,
-		`assumed-symbol: "x": extent 1 of the input is not declared: it counts as 1; give the input a shape to change that`,
+		`assumed-symbol: "N": the symbolic extent is not bound: it counts as 1; bind it, for example with --shape N=8`,
+		`assumed-symbol: "x": extent 1 of the input is not declared: it counts as 1; give it a shape with --shape x=...`,
 		`data-dependent: node "NonZero → n": "n": extent 1 depends on how many elements are not zero: it counts as 1`,
 		`data-dependent: node "NonZero → d": "d": extent 1 depends on contents: it counts as 6, as the model declares`,
 		`unknown-op: node "Op → q": "q": operator acme::Op is not known: its outputs have the types that the model declares for them, if any`,

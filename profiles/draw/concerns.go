@@ -55,7 +55,15 @@ func Concerns(f *profiles.Fleet) []string {
 			add("%s does not say where its numbers come from (source)", dev.Name)
 		}
 	}
+	for _, name := range f.IdleCosts() {
+		notes = append(notes, Idle(name))
+	}
 	return unique(notes)
+}
+
+// Idle says what a cost file lacks that lies beside the profiles and is not used.
+func Idle(name string) string {
+	return fmt.Sprintf("%s is not used: no processor names it, as in costs: [%s]", name, name)
 }
 
 func unique(list []string) []string {

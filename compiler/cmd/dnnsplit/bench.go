@@ -79,7 +79,7 @@ model. Exit code 3 says that the split's outputs are not those of the model.`,
 	fl.Var(&level, "optimization", "`LEVEL` of graph optimisation: disabled, basic, extended, all")
 	fl.Float64Var(&o.Tolerance, "tolerance", 1e-3, "largest absolute or relative difference of an output that counts as equal")
 	fl.StringVar(&trace, "trace", "", "write the measured timeline, with the predicted one below it, to `FILE` (Chrome trace JSON)")
-	fl.StringVar(&o.Inputs.Model, "model", "", "the whole model (default: the one that the manifest names, beside the bundle or here)")
+	fl.StringVar(&o.Inputs.Model, "model", "", "`FILE` of the whole model (default: the one that the manifest names, beside the bundle or here)")
 	fl.StringVar(&o.Library, "ort-lib", "", "ONNX Runtime's shared library, or the `FILE` or folder that holds it")
 	fl.Var(&f.shapes, "shape", "extent of a symbolic dimension, or shape of an input, to run with; repeatable")
 	fl.Var(&inputs, "input", "your own value for an input, a .npy or .pb file; repeatable")
@@ -152,7 +152,7 @@ func printBench(u *ui, r *bench.Report) {
 		row("whole, "+r.Parallel[i].Name, &r.Parallel[i], times(r.Parallel[i].Speedup))
 	}
 	u.printf("\n")
-	u.table([]string{"", "predicted ms", "measured ms", "± ms", "error", "samples", "outliers", "split is faster"}, rows)
+	u.table([]string{"", "predicted ms", "measured ms", "± ms", "error", "samples", "outliers", "speed-up by the split"}, rows)
 	if r.Interval.Samples > 0 && r.Interval.Speedup != nil {
 		u.printf("throughput  %.4g inferences/s, %.2f times that of the whole model on %s\n", 1e6/r.Interval.MedianUs, *r.Interval.Speedup, printable(r.BestWhole))
 	}

@@ -28,6 +28,7 @@ func (f *calibrateFlags) add(fl *pflag.FlagSet) {
 	fl.IntVar(&f.rounds, "calibrate-rounds", 5, "most splits that --calibrate runs")
 	fl.Var((*mapFlag)(&f.bench.Map), "map", "with --calibrate: cores that stand for a processor, as in bench; repeatable")
 	fl.BoolVar(&f.bench.EmulateLinks, "emulate-links", false, "with --calibrate: let tensors between devices take as long as the links of the fleet would")
+	group(fl, measureGroup, "calibrate", "calibrate-error", "calibrate-rounds", "map", "emulate-links")
 }
 
 // compile is compiler.Compile, or the best of several splits that were run.

@@ -122,6 +122,10 @@ func completeFlag(f *pflag.Flag) completer {
 		return named(nodeChoices, "", "")
 	case f.Name == "vary":
 		return named(parameterChoices, "", "=")
+	case f.Name == "only":
+		return func(cmd *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective) {
+			return named(targetChoices, text[:strings.LastIndexByte(text, ',')+1], "")(cmd, args, text)
+		}
 	case f.Name == "processor" || word == "PROCESSOR":
 		return named(processorChoices, "", "")
 	case word == "DEVICE":
@@ -132,7 +136,7 @@ func completeFlag(f *pflag.Flag) completer {
 			if at < 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
-			return named(processorChoices, text[:at+1], "")(cmd, args, text)
+			return named(targetChoices, text[:at+1], "")(cmd, args, text)
 		}
 	case pair && strings.EqualFold(left, "processor"):
 		return named(processorChoices, "", "=")
@@ -141,12 +145,12 @@ func completeFlag(f *pflag.Flag) completer {
 	case strings.Contains(word, "|"):
 		// Words in capitals stand for something.
 		return fixed(slices.DeleteFunc(strings.Split(word, "|"), func(c string) bool { return strings.ToLower(c) != c })...)
-	case word == "FILE" || word == "DIR" || capitals.MatchString(word) && strings.Contains(word, "."):
-		return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) { return files(word) }
-	case f.Name == "model" && word == "string":
+	case f.Name == "model":
 		return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return files("MODEL.onnx")
 		}
+	case word == "FILE" || word == "DIR" || capitals.MatchString(word) && strings.Contains(word, "."):
+		return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) { return files(word) }
 	case f.Name == "output" || f.Name == "reuse" || strings.HasSuffix(word, "=FILE"):
 		return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveDefault
@@ -207,6 +211,17 @@ func processorChoices(cmd *cobra.Command, args []string) []string {
 				about += ", " + p.Provider
 			}
 			out = append(out, p.Name+"\t"+about)
+		}
+	}
+	return out
+}
+
+// targetChoices are processors, and devices that have several.
+func targetChoices(cmd *cobra.Command, args []string) []string {
+	out := processorChoices(cmd, args)
+	for _, d := range deviceChoices(cmd, args) {
+		if !slices.ContainsFunc(out, func(p string) bool { p, _, _ = strings.Cut(p, "\t"); return p == d }) {
+			out = append(out, d+"\tdevice")
 		}
 	}
 	return out

@@ -88,10 +88,10 @@ written. How to use the result is printed on standard output.`
 	fl := cmd.Flags()
 	fl.SortFlags = false
 	fl.Var(&to, "to", "what to make")
-	fl.StringVarP(&o.Output, "output", "o", "", "folder to write (default BUNDLE.TARGET)")
+	fl.StringVarP(&o.Output, "output", "o", "", "`DIR` to write (default BUNDLE.TARGET)")
 	fl.BoolVar(&o.Force, "force", false, "replace the output folder even if it is no export")
-	fl.StringVar(&o.Name, "name", "", "name of the exported model (default: as the model's file)")
-	fl.StringVar(&o.Model, "model", "", "annotated, runner: the whole model (default: the one that the manifest names, beside the bundle or here)")
+	fl.StringVar(&o.Name, "name", "", "`NAME` of the exported model (default: as the model's file)")
+	fl.StringVar(&o.Model, "model", "", "annotated, runner: `FILE` of the whole model (default: the one that the manifest names, beside the bundle or here)")
 	fl.Var(&gpus, "gpu", "triton: the server's GPU for a processor (default: its place among its device's GPUs); repeatable")
 	fl.Var(&hosts, "host", "nnstreamer: the address of a device (default localhost); repeatable")
 	fl.Var(&shapes, "shape", "nnstreamer: extent of a symbolic dimension, or shape of a value, which are static there; repeatable")

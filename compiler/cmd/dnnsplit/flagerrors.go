@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/dnnsplit/dnnsplit/profiles"
 	"github.com/spf13/cobra"
@@ -66,8 +67,8 @@ func flagNames(cmd *cobra.Command) []string {
 	return names
 }
 
-// modelOrCommand wants the one model to split, and takes a word that is no file but
-// resembles a command for a misspelt one.
+// modelOrCommand wants the one model to split, and takes a word that is no file
+// and no path for a misspelt command, or one that there is not.
 func modelOrCommand(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		if _, err := os.Lstat(args[0]); err != nil {
@@ -75,7 +76,11 @@ func modelOrCommand(cmd *cobra.Command, args []string) error {
 			for _, c := range availableCommands(cmd) {
 				names = append(names, c.Name())
 			}
-			if hint := profiles.DidYouMean(args[0], names); hint != "" {
+			hint := profiles.DidYouMean(args[0], names)
+			if hint == "" && !strings.ContainsAny(args[0], `./\`) {
+				hint = "; to split, give an ONNX model and no command"
+			}
+			if hint != "" {
 				return fmt.Errorf("there is no command and no file %q%s", args[0], hint)
 			}
 		}

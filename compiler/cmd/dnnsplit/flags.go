@@ -170,6 +170,7 @@ func (f *limitFlags) add(fl *pflag.FlagSet) {
 	fl.IntVar(&f.depth, "max-depth", 0, "refuse models whose graphs are nested deeper (default 64)")
 	fl.IntVar(&f.nodes, "max-nodes", 0, "refuse models of more nodes (default 10 million; a million after inlining)")
 	fl.Int64Var(&f.structure, "max-structure", 0, "refuse models that take more memory without their weights, in `MiB` (default 2048)")
+	group(fl, limitsGroup, "max-depth", "max-nodes", "max-structure")
 }
 
 func (f *limitFlags) options() onnxfile.Options {

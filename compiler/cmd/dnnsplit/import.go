@@ -49,7 +49,7 @@ node. Edit it and split again with --placement.`,
 			return writePlacement(u, output, compiler.PlacementOf(m), "where the nodes of "+m.Model.File+" are, for dnnsplit --placement")
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write; standard output if left out")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "`FILE` to write; standard output if left out")
 	return cmd
 }
 
@@ -85,7 +85,7 @@ its only one of the kind (cpu, gpu); --as names it where that is not so.`,
 	fl.SortFlags = false
 	fl.StringVar(&devices, "devices", "", "`DIR` of device profiles (*.yaml) to find the processors in")
 	fl.Var(&as, "as", "the processor that a resource is; repeatable")
-	fl.StringVarP(&output, "output", "o", "", "file to write; standard output if left out")
+	fl.StringVarP(&output, "output", "o", "", "`FILE` to write; standard output if left out")
 	return cmd
 }
 

@@ -54,9 +54,7 @@ live inside a group is not counted.
 			if err != nil {
 				return err
 			}
-			for _, n := range in.Notes {
-				u.notef("%s", n)
-			}
+			u.notes(in.Notes)
 			if graph != "" {
 				return writeGraph(u, graph, in.Lowered.Problem)
 			}
@@ -71,7 +69,7 @@ live inside a group is not counted.
 			if byOp {
 				totals := totalsByOp(rows)
 				sortTotals(totals, sortBy, reverse)
-				return printByOp(u, in, totals, f.format.value)
+				return printByOp(u, in, modelTotals(in, rows), totals, f.format.value)
 			}
 			sortRows(rows, sortBy, reverse)
 			return printInspection(u, in, rows, f.format.value)
@@ -199,7 +197,13 @@ func firstOutput(a *frontend.Analysis, n *frontend.NodeInfo) string {
 	if len(outputs) == 0 {
 		return ""
 	}
-	v, ok := a.Shapes.Of(outputs[0])
+	return valueType(a, outputs[0])
+}
+
+// valueType is the type of a value, and where its extents are bound or assumed what it
+// counts as; "?" if nothing is known.
+func valueType(a *frontend.Analysis, name string) string {
+	v, ok := a.Shapes.Of(name)
 	if !ok {
 		return "?"
 	}

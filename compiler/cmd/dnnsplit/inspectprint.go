@@ -44,11 +44,13 @@ func printInspection(u *ui, in *compiler.Inspection, rows []inspectRow, format s
 	switch format {
 	case "json":
 		return printJSON(u, struct {
-			Model  string        `json:"model"`
-			Totals inspectTotals `json:"totals"`
-			Nodes  []inspectRow  `json:"nodes"`
-			Notes  []string      `json:"notes"`
-		}{in.Analysis.File, totals, rows, append([]string{}, in.Notes...)})
+			Model   string        `json:"model"`
+			Inputs  []inspectPort `json:"inputs"`
+			Outputs []inspectPort `json:"outputs"`
+			Totals  inspectTotals `json:"totals"`
+			Nodes   []inspectRow  `json:"nodes"`
+			Notes   []string      `json:"notes"`
+		}{in.Analysis.File, ports(in, in.Analysis.GraphInputs()), ports(in, in.Analysis.GraphOutputs()), totals, rows, append([]string{}, in.Notes...)})
 	case "csv":
 		header := append([]string{"index", "name", "op", "output", "flops", "read_bytes", "write_bytes", "weight_bytes", "live_bytes", "group", "kind"}, costHeader(in)...)
 		table := make([][]string, len(rows))
@@ -60,15 +62,16 @@ func printInspection(u *ui, in *compiler.Inspection, rows []inspectRow, format s
 		}
 		return printCSV(u, header, table)
 	}
-	header := []string{"node", "op", "output", "FLOPs", "read", "written", "weights", "live", "group"}
+	header := []string{"node", "op", "output", "FLOPs", "read", "written", "weights", "live"}
 	if in.Fleet != nil {
 		for _, p := range in.Fleet.Platform.Processors {
 			header = append(header, p.Name+" us")
 		}
 	}
+	header = append(header, "group")
 	table := make([][]string, len(rows))
 	for i, r := range rows {
-		cells := []string{r.Name, r.Op, r.Output, countText(r.FLOPs), bytesText(r.Read), bytesText(r.Write), bytesText(r.Weights), bytesText(r.Live), r.Group}
+		cells := []string{r.Name, r.Op, r.Output, countText(r.FLOPs), bytesText(r.Read), bytesText(r.Write), bytesText(r.Weights), bytesText(r.Live)}
 		for _, c := range r.Costs {
 			if c.Us == nil && !r.ownsCost() {
 				cells = append(cells, "")
@@ -76,12 +79,40 @@ func printInspection(u *ui, in *compiler.Inspection, rows []inspectRow, format s
 				cells = append(cells, costText(c))
 			}
 		}
-		table[i] = cells
+		table[i] = append(cells, r.Group)
 	}
 	u.table(header, table)
-	u.printf("\n")
+	printPorts(u, in)
 	printTotals(u, totals)
 	return nil
+}
+
+// inspectPort is an input or output of the model.
+type inspectPort struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+}
+
+func ports(in *compiler.Inspection, names []string) []inspectPort {
+	list := make([]inspectPort, len(names))
+	for i, name := range names {
+		list[i] = inspectPort{name, valueType(in.Analysis, name)}
+	}
+	return list
+}
+
+// printPorts prints what goes in and out, by the names that --shape and --input take.
+func printPorts(u *ui, in *compiler.Inspection) {
+	var rows [][]string
+	for _, p := range ports(in, in.Analysis.GraphInputs()) {
+		rows = append(rows, []string{"input", p.Name, p.Type})
+	}
+	for _, p := range ports(in, in.Analysis.GraphOutputs()) {
+		rows = append(rows, []string{"output", p.Name, p.Type})
+	}
+	u.printf("\n")
+	u.table([]string{"", "value", "type"}, rows)
+	u.printf("\n")
 }
 
 // costText is a cost with the first letters of its sources; nothing where all of
@@ -142,7 +173,7 @@ func printTotals(u *ui, t inspectTotals) {
 	u.table([]string{"all nodes on", "us", "from"}, rows)
 }
 
-func printByOp(u *ui, in *compiler.Inspection, totals []opTotal, format string) error {
+func printByOp(u *ui, in *compiler.Inspection, whole inspectTotals, totals []opTotal, format string) error {
 	switch format {
 	case "json":
 		return printJSON(u, totals)
@@ -171,6 +202,8 @@ func printByOp(u *ui, in *compiler.Inspection, totals []opTotal, format string) 
 		table = append(table, cells)
 	}
 	u.table(header, table)
+	printPorts(u, in)
+	printTotals(u, whole)
 	return nil
 }
 

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
 // newMan writes manual pages from the same texts as --help.
@@ -80,22 +79,21 @@ func manPage(cmd *cobra.Command) []byte {
 			fmt.Fprintf(&b, ".TP\n\\fB%s\\fR\n%s\n", troff(c.Name()), troff(c.Short))
 		}
 	}
-	if cmd.LocalFlags().HasAvailableFlags() {
+	groups := flagGroups(cmd)
+	if len(groups) > 0 {
 		b.WriteString(".SH OPTIONS\n")
-		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
-			if f.Hidden {
-				return
+	}
+	for _, g := range groups {
+		if len(groups) > 1 {
+			fmt.Fprintf(&b, ".SS %s\n", troff(g.title))
+		}
+		for _, f := range g.flags {
+			short, long, value := flagForm(f)
+			if short != "" {
+				short = "\\fB" + troff(short) + "\\fR, "
 			}
-			what, text := pflag.UnquoteUsage(f)
-			if f.Value.Type() == "bool" {
-				what = ""
-			}
-			short := ""
-			if f.Shorthand != "" {
-				short = "\\fB\\-" + troff(f.Shorthand) + "\\fR, "
-			}
-			fmt.Fprintf(&b, ".TP\n%s\\fB\\-\\-%s\\fR \\fI%s\\fR\n%s\n", short, troff(f.Name), troff(what), troff(text))
-		})
+			fmt.Fprintf(&b, ".TP\n%s\\fB%s\\fR \\fI%s\\fR\n%s\n", short, troff(long), troff(value), troff(flagText(f)))
+		}
 	}
 	if cmd.Example != "" {
 		fmt.Fprintf(&b, ".SH EXAMPLES\n.nf\n%s\n.fi\n", troff(cmd.Example))

@@ -55,7 +55,7 @@ processor, values with sizes, devices and links), places it, and writes the plan
 	}
 	fl := cmd.Flags()
 	fl.SortFlags = false
-	fl.StringVarP(&output, "output", "o", "", "file to write; standard output if left out")
+	fl.StringVarP(&output, "output", "o", "", "`FILE` to write; standard output if left out")
 	f.search(fl, &o)
 	f.keepBest(fl, &o)
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress on standard error")

@@ -149,7 +149,15 @@ func profile(cmd *cobra.Command, u *ui, o measure.Options, output, format string
 	}
 	printProfile(u, r, output)
 	printFits(u, fits)
+	if o.Base == nil {
+		noteCosts(u, output, o.Processor)
+	}
 	return nil
+}
+
+// noteCosts says how a new cost file comes to be used.
+func noteCosts(u *ui, path, processor string) {
+	u.notef("a split uses it where the device profile of %s names it, relative to its folder: costs: [%s]", processor, filepath.Base(path))
 }
 
 // readCostFile reads a cost file; nil if there is none.

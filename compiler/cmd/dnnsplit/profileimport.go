@@ -101,7 +101,7 @@ Name the file under "costs" of the processor in its device profile.`,
 	fl.StringVar(&p.Processor, "processor", "", "`NAME` of the processor that ran it, as device profiles call it")
 	fl.StringVarP(&output, "output", "o", "", "cost `FILE` to write, or to add to if it exists")
 	fl.StringVar(&o.Devices, "devices", "", "`DIR` of device profiles: the processor is checked, and fused kernels are divided by its data sheet")
-	fl.StringVar(&p.Provider, "provider", "", "ONNX Runtime: the execution provider whose kernels count (default: the processor's, else the only one)")
+	fl.StringVar(&p.Provider, "provider", "", "ONNX Runtime: the execution `PROVIDER` whose kernels count (default: the processor's, else the only one)")
 	fl.IntVar(&p.WarmUp, "warm-up", p.WarmUp, "ONNX Runtime: first runs to leave out")
 	fl.DurationVar(&p.Whole, "whole", 0, "how long a run takes without profiling, for example 12.5ms: times are scaled to it")
 	f.model(fl)

@@ -76,13 +76,18 @@ func printPlacement(u *ui, problem *ir.Problem, p *ir.Placement) {
 	}
 	if best >= 0 {
 		t := name(p.Single[best])
-		u.printf("one alone   %s on %s: the split is %.2f times as fast\n", t, problem.Platform.Processors[best].Name, ratio(t, plan.Value()))
+		name := problem.Platform.Processors[best].Name
+		if len(plan.Submodels) == 1 && int(plan.Submodels[0].Processor) == best {
+			u.printf("one alone   %s on %s: that is this plan\n", t, name)
+		} else {
+			u.printf("one alone   %s on %s: %s\n", t, name, comparison(t, plan.Value()))
+		}
 	} else {
 		u.printf("one alone   no single processor can run the whole model\n")
 	}
 	for _, b := range p.Baselines {
 		if b.Feasible {
-			u.printf("%-11s %s: the split is %.2f times as fast\n", b.Name, name(b), ratio(name(b), plan.Value()))
+			u.printf("%-11s %s: %s\n", b.Name, name(b), comparison(name(b), plan.Value()))
 		} else {
 			u.printf("%-11s finds no plan\n", b.Name)
 		}
@@ -96,6 +101,14 @@ func printPlacement(u *ui, problem *ir.Problem, p *ir.Placement) {
 	if p.Auto != nil && ratio(plan.Value(), p.Auto.Value()) >= 1.005 {
 		u.printf("auto        %s with --submodels auto: %.2f times as fast again\n", p.Auto.Value(), ratio(plan.Value(), p.Auto.Value()))
 	}
+}
+
+// comparison says how a plan compares with one that takes t.
+func comparison(t, plan ir.Time) string {
+	if t == plan {
+		return "as fast as this plan"
+	}
+	return fmt.Sprintf("the split is %.2f times as fast", ratio(t, plan))
 }
 
 // gap is how far a plan may be above the best one, as a share of the plan.

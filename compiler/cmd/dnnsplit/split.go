@@ -10,6 +10,7 @@ import (
 	"github.com/dnnsplit/dnnsplit/backend/export"
 	"github.com/dnnsplit/dnnsplit/compiler"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/profiles/draw"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -55,7 +56,7 @@ between them. "Do not split" is a possible answer.`,
 	fl := cmd.Flags()
 	fl.SortFlags = false
 	fl.StringVar(&o.Devices, "devices", "", "`DIR` of device profiles (*.yaml)")
-	fl.StringVarP(&o.Output, "output", "o", "", "folder to write (default MODEL.split/)")
+	fl.StringVarP(&o.Output, "output", "o", "", "`DIR` to write (default MODEL.split/ beside the model)")
 	f.weights = formatFlag{"auto", []string{"auto", "embedded", "external", "reference"}}
 	fl.Var(&f.weights, "weights", "where sub-models keep weights: as the source does, in the .onnx file, in a .data file beside it, or in hard links to the source's own data files")
 	fl.BoolVar(&o.Force, "force", false, "replace the output folder even if it is not a bundle")
@@ -65,11 +66,12 @@ between them. "Do not split" is a possible answer.`,
 	f.keepBest(fl, &o)
 	f.inline = formatFlag{"auto", []string{"auto", "never"}}
 	fl.Var(&f.inline, "inline", "replace calls of functions that hold much of the work by their bodies")
-	fl.Var(&f.pins, "pin", "run the nodes whose name matches on this processor; repeatable")
-	fl.Var(&f.forbids, "forbid", "do not run the nodes whose name matches on this processor; repeatable")
+	fl.StringSliceVar(&o.Only, "only", nil, "use no processor but `NAME`, or those of device NAME; repeatable, or several with commas")
+	fl.Var(&f.pins, "pin", "run the nodes whose name matches on this processor, or on this device; repeatable")
+	fl.Var(&f.forbids, "forbid", "do not run the nodes whose name matches on this processor, or on this device; repeatable")
 	fl.StringArrayVar(&o.Same, "same", nil, "keep the nodes whose name matches this `REGEX` on one processor; repeatable")
 	fl.StringVar(&o.Reuse, "reuse", "", "keep the placement of an earlier bundle, given by its `MANIFEST`")
-	fl.StringVar(&f.placement, "placement", "", "read pin, forbid, same, reuse, objective and more from a placement `FILE` (YAML); flags come before it")
+	fl.StringVar(&f.placement, "placement", "", "read only, pin, forbid, same, reuse, objective and more from a placement `FILE` (YAML); flags come before it")
 	fl.StringVar(&f.savePlacement, "save-placement", "", "write the placement found, node by node, to `FILE` for --placement")
 	fl.StringVar(&o.Source, "source", "", "`DEVICE` where inputs appear (default: as fleet.yaml says)")
 	fl.StringVar(&o.Sink, "sink", "", "`DEVICE` where outputs must arrive (default: as fleet.yaml says)")
@@ -79,12 +81,16 @@ between them. "Do not split" is a possible answer.`,
 	f.calibration.add(fl)
 	fl.StringVar(&f.depfile, "depfile", "", "write the files read, as a rule for Make and Ninja, to `FILE`")
 	f.output(fl)
+	group(fl, searchGroup, "objective", "submodels", "time-limit", "seed", "keep-best", "inline")
+	group(fl, steerGroup, "only", "pin", "forbid", "same", "reuse", "placement", "save-placement", "source", "sink")
+	group(fl, outputGroup, "weights", "force", "dot", "depfile", "format")
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		if errors.Is(err, pflag.ErrHelp) {
 			return err
 		}
 		return usageError{c.CommandPath(), flagError(c, err)}
 	})
+	cmd.SetHelpFunc(func(c *cobra.Command, _ []string) { printHelp(u, c, c.OutOrStdout()) })
 	dev.flags(cmd.PersistentFlags())
 	cmd.AddCommand(
 		newInspect(u), newPlace(u), newSweep(u),
@@ -96,7 +102,19 @@ between them. "Do not split" is a possible answer.`,
 	if err := addCompletions(cmd); err != nil {
 		panic(err)
 	}
+	cmd.InitDefaultVersionFlag()
+	cmd.Flags().Lookup("version").Usage = "print the version, and the commit that it was built from"
+	describeHelp(cmd)
 	return cmd
+}
+
+// describeHelp says the same of --help for a command and all below it.
+func describeHelp(cmd *cobra.Command) {
+	cmd.InitDefaultHelpFlag()
+	cmd.Flags().Lookup("help").Usage = "print this help"
+	for _, c := range cmd.Commands() {
+		describeHelp(c)
+	}
 }
 
 // commitText is the commit that the program was built from, in brackets; "" if the
@@ -214,8 +232,9 @@ func split(cmd *cobra.Command, u *ui, o compiler.Options, f *splitFlags) error {
 		return err
 	}
 	defer r.Close()
-	for _, n := range r.Notes {
-		u.notef("%s", n)
+	u.notes(r.Notes)
+	for _, name := range r.Fleet.IdleCosts() {
+		u.notef("%s", draw.Idle(name))
 	}
 	if f.explain != "" {
 		e, err := r.Explain(ctx, f.explain)

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/term"
@@ -83,6 +85,30 @@ func (u *ui) errorf(format string, args ...any) { u.line(fmt.Sprintf(format, arg
 func (u *ui) notef(format string, args ...any) {
 	if !u.quiet {
 		u.line("note: " + fmt.Sprintf(format, args...))
+	}
+}
+
+// noteKind is how notes begin of which a model can have many.
+var noteKind = regexp.MustCompile(`^[a-z]+(-[a-z]+)+: `)
+
+// notes prints notes on a model, a few of each kind.
+func (u *ui) notes(list []string) {
+	const most = 4
+	seen := map[string]int{}
+	for _, n := range list {
+		if seen[noteKind.FindString(n)]++; seen[noteKind.FindString(n)] <= most || noteKind.FindString(n) == "" {
+			u.notef("%s", n)
+		}
+	}
+	var kinds []string
+	for kind, n := range seen {
+		if kind != "" && n > most {
+			kinds = append(kinds, kind)
+		}
+	}
+	slices.Sort(kinds)
+	for _, kind := range kinds {
+		u.notef("%s%d more like these; --format json has them all", kind, seen[kind]-most)
 	}
 }
 

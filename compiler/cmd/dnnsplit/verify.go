@@ -70,7 +70,7 @@ give {"shapes": {INPUT: [...]}, "values": {INPUT: ...}} for inputs that need the
 	}
 	fl := cmd.Flags()
 	fl.SortFlags = false
-	fl.StringVar(&o.Model, "model", "", "the whole model (default: the one that the manifest names, beside the bundle or here)")
+	fl.StringVar(&o.Model, "model", "", "`FILE` of the whole model (default: the one that the manifest names, beside the bundle or here)")
 	fl.StringVar(&o.Engine, "engine", "", "`NAME` of the engine: "+verify.EngineORT+" or "+verify.EngineGo+" (default: ONNX Runtime, and the pure-Go engine where there is none)")
 	fl.StringVar(&o.Library, "ort-lib", "", "ONNX Runtime's shared library, or the `FILE` or folder that holds it")
 	f.shapes = shapeFlag{}
