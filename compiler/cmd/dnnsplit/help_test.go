@@ -117,7 +117,7 @@ func TestScriptsUseEveryFlag(t *testing.T) {
 			t.Errorf("no script runs %s", c.CommandPath())
 			continue
 		}
-		c.Flags().VisitAll(func(f *pflag.Flag) {
+		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
 			if f.Name != "help" && !f.Hidden && !flags[f.Name] {
 				t.Errorf("no script uses %s --%s", c.CommandPath(), f.Name)
 			}
