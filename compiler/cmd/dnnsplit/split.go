@@ -81,7 +81,7 @@ between them. "Do not split" is a possible answer.`,
 	f.calibration.add(fl)
 	fl.StringVar(&f.depfile, "depfile", "", "write the files read, as a rule for Make and Ninja, to `FILE`")
 	f.output(fl)
-	group(fl, searchGroup, "objective", "submodels", "time-limit", "seed", "keep-best", "inline")
+	group(fl, searchGroup, "objective", "submodels", "least-gain", "time-limit", "seed", "keep-best", "inline")
 	group(fl, steerGroup, "only", "pin", "forbid", "same", "reuse", "placement", "save-placement", "source", "sink")
 	group(fl, outputGroup, "weights", "force", "dot", "depfile", "format")
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
