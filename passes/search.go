@@ -247,7 +247,7 @@ func (s *searching) run(e effort) {
 		// Where there is time left all begins anew, with longer chains.
 		round := turn % e.rounds
 		steps := e.steps << min(turn/e.rounds, mostLonger)
-		var chains []*partition.Chain
+		chains := make([]*partition.Chain, 0, e.chains)
 		for k := range e.chains {
 			from := origin[k%len(origin)]
 			even := 0.0

@@ -211,7 +211,7 @@ func (j *joiner) trees(floor int64, target int, feeders bool) {
 			return
 		}
 		// Joined along one kind of edge in one direction, sets are trees.
-		if to := j.find(only[u]); to != u && j.fits(to, u) && !(d.tied[u] && d.mask[u] != d.mask[to]) {
+		if to := j.find(only[u]); to != u && j.fits(to, u) && (!d.tied[u] || d.mask[u] == d.mask[to]) {
 			j.join(to, u)
 		}
 	}
