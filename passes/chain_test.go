@@ -139,3 +139,25 @@ func TestChainProved(t *testing.T) {
 		t.Logf("%v: %v, bound %v", objective, got.Plan.Value(), got.Plan.LowerBound)
 	}
 }
+
+// So is the latency of a chain whose processors may have several sub-models, or some of them any number: the bound of
+// the runs that a plan walks through is exact there.
+func TestChainOfManyRunsProved(t *testing.T) {
+	for _, submodels := range []int{0, 1, 3} {
+		p, err := gen.Make("chain", 120, 5, 11, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Submodels = submodels; submodels == 1 {
+			p.Platform.Processors[0].MaxSubmodels = 0
+			p.Platform.Processors[1].MaxSubmodels = 2
+		}
+		got, err := Place(t.Context(), p, Options{Check: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !got.Plan.ProvenOptimal || len(got.Plan.Submodels) < 2 {
+			t.Errorf("up to %d: %v in %d sub-models is not proved, the bound is %v", submodels, got.Plan.Value(), len(got.Plan.Submodels), got.Plan.LowerBound)
+		}
+	}
+}

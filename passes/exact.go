@@ -22,6 +22,9 @@ func tiny(j *job) error {
 // exact proves that the best plan of a small problem is optimal, or that there is none, or finds a better one.
 func exact(j *job) error {
 	if j.deadline.IsZero() {
+		if j.best == nil {
+			return j.exactly(j.ctx, unplacedSteps)
+		}
 		return j.exactly(j.ctx, exactSteps)
 	}
 	ctx, cancel := context.WithDeadline(j.ctx, j.deadline)
@@ -79,6 +82,9 @@ func (j *job) exactly(ctx context.Context, steps int) error {
 
 // exactSteps is how many partial plans the proof may look at: some tenths of a second.
 const exactSteps = 150_000
+
+// unplacedSteps is the same where no plan is known: to find one, or to know that there is none, is worth some seconds.
+const unplacedSteps = 3_000_000
 
 // Sizes of problems that are solved before any search, and the partial plans that this may look at.
 const (

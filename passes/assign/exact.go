@@ -136,6 +136,9 @@ func (x *exact) place(n int) {
 			continue
 		}
 		x.owner[n] = t
+		if x.gaps(n+1) > len(x.owner)-n-1 {
+			continue // the runs of some processor will not be the first of its slots: those are the same plans
+		}
 		others := able &^ (1 << t)
 		if !x.g.Replicable(id) {
 			others = 0
@@ -159,6 +162,22 @@ func (x *exact) place(n int) {
 			}
 		}
 	}
+}
+
+// gaps is how many slots are empty though later slots of their processor own some of the first n nodes.
+func (x *exact) gaps(n int) int {
+	var used uint32
+	for _, t := range x.owner[:n] {
+		used |= 1 << t
+	}
+	sum := 0
+	for t := len(x.proc) - 1; t > 0; t-- {
+		if used&(1<<t) != 0 && x.proc[t-1] == x.proc[t] && used&(1<<(t-1)) == 0 {
+			sum++
+			used |= 1 << (t - 1)
+		}
+	}
+	return sum
 }
 
 // leaf rates a complete plan.

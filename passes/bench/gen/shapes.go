@@ -3,6 +3,7 @@ package gen
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 )
@@ -238,7 +239,7 @@ func (b *maker) problem(y ir.ValueID, tight bool) *ir.Problem {
 	}
 	if tight {
 		for q := range b.pf.Processors {
-			b.pf.Processors[q].MemoryBytes = b.holds*2/5 + 20_000_000
+			b.pf.Processors[q].MemoryBytes = b.holds*2/5 + min(20_000_000, 6*slices.Max(b.size))
 		}
 	}
 	return &ir.Problem{Graph: g, Platform: b.pf, Costs: costs, Submodels: 1}
