@@ -424,7 +424,7 @@ func merged(plan *ir.Plan, a, b int) *ir.Plan {
 // is asked for.
 func worth(j *job) error {
 	least := float64(j.whole.Value()) * (1 - j.o.LeastGain)
-	if len(j.best.Submodels) > 1 && float64(j.best.Value()) > least {
+	if len(j.whole.Submodels) > 0 && len(j.best.Submodels) > 1 && float64(j.best.Value()) > least {
 		j.passed = j.best
 		j.best, j.score = j.whole.Clone(), partition.ScoreOf(j.whole)
 	}

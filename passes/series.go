@@ -31,13 +31,15 @@ type task struct {
 const (
 	seriesTeam   = 8    // most processors that blocks are spread over
 	seriesSpread = 4096 // most spreads of a block's tasks that are compared; of more tasks the longest go first
-	seriesTries  = 64   // most blocks that are tried again in one piece
+	// Blocks are tried again in one piece where that looks at no more nodes than this in
+	// all: each try rates a plan of the whole graph.
+	seriesTries = 200_000
 )
 
 // series offers the plan whose blocks run in parallel on the device of the best
 // single processor, where that may have enough sub-models.
 func series(j *job) error {
-	if j.whole == nil {
+	if j.whole == nil || len(j.whole.Submodels) == 0 || j.p.Graph.NumNodes() > hugeNodes || j.p.SubmodelLimit(j.whole.Submodels[0].Processor) == 1 {
 		return nil
 	}
 	g, pf := j.p.Graph, j.p.Platform
@@ -63,7 +65,7 @@ func series(j *job) error {
 	if parallel == 0 {
 		return nil
 	}
-	if !j.tryBlocks(blocks, home) || parallel > seriesTries {
+	if !j.tryBlocks(blocks, home) || parallel*g.NumNodes() > seriesTries {
 		return nil
 	}
 	for i := range blocks {

@@ -341,8 +341,12 @@ func (c *CostFile) Merge(newer *CostFile) error {
 // override replaces what newer gives.
 func (p *Parameters) override(newer *Parameters) {
 	for _, f := range []struct{ old, newer **float64 }{
-		{&p.LaunchUs, &newer.LaunchUs}, {&p.LaunchSpreadUs, &newer.LaunchSpreadUs}, {&p.WarmLaunchUs, &newer.WarmLaunchUs},
-		{&p.Scale, &newer.Scale}, {&p.Busy, &newer.Busy}, {&p.Error, &newer.Error},
+		{&p.LaunchUs, &newer.LaunchUs},
+		{&p.LaunchSpreadUs, &newer.LaunchSpreadUs},
+		{&p.WarmLaunchUs, &newer.WarmLaunchUs},
+		{&p.Scale, &newer.Scale},
+		{&p.Busy, &newer.Busy},
+		{&p.Error, &newer.Error},
 	} {
 		if *f.newer != nil {
 			*f.old = *f.newer

@@ -50,7 +50,7 @@ func print(results []*outcome) {
 					fail(o, t, "%.2f times as fast as one core", *s)
 				}
 				if t.Name != "one" && *s < o.Target {
-					fail(o, t, "%.2f times as fast as one core, the target is %.2f", *s, o.Target)
+					fail(o, t, "%.2f times as fast as one core, the target is %.2f; by the costs no split can be more than %s", *s, o.Target, atMost(t))
 				}
 			}
 		}
