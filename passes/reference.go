@@ -180,10 +180,13 @@ func (j *job) baseline(name string, plan *ir.Plan) ir.Baseline {
 // baselines computes what list scheduling and minimum cuts for two processors give.
 func baselines(j *job) error {
 	ctx := j.toTheEnd()
-	names := []string{"heft", "greedy"}
-	tasks := []func() *ir.Plan{
-		func() *ir.Plan { return assign.Rated(j.p, assign.HEFT(ctx, j.p), j.o.Objective) },
-		func() *ir.Plan { return assign.Rated(j.p, assign.Greedy(ctx, j.p), j.o.Objective) },
+	rated := func(make func(context.Context, *ir.Problem) *ir.Plan) func() *ir.Plan {
+		return func() *ir.Plan { return assign.Rated(j.p, make(ctx, j.p), j.o.Objective) }
+	}
+	names := []string{"heft", "peft", "greedy"}
+	tasks := []func() *ir.Plan{rated(assign.HEFT), rated(assign.PEFT), rated(assign.Greedy)}
+	if j.p.Graph.NumNodes() > assign.PEFTNodes {
+		names, tasks = slices.Delete(names, 1, 2), slices.Delete(tasks, 1, 2)
 	}
 	if len(j.p.Platform.Processors) > 1 && j.p.Graph.NumNodes() <= assign.MinCutNodes {
 		names = append(names, "min-cut")

@@ -83,7 +83,7 @@ type Schedule struct {
 
 // Baseline is a reference result to hold a plan against.
 type Baseline struct {
-	Name       string // "heft", "greedy", "min-cut"
+	Name       string // "heft", "peft", "greedy", "min-cut"
 	Feasible   bool
 	Latency    Time
 	Bottleneck Time

@@ -133,14 +133,12 @@ func (l *list) way(v ir.ValueID, from, to ir.ProcID) ir.Time {
 	return t
 }
 
-// upwardRank is the longest way of each node to an exit, in mean costs over the
-// processors that support it and mean ways over pairs of processors.
-func (l *list) upwardRank() []float64 {
-	g := l.p.Graph
-	rank := make([]float64, g.NumNodes())
+// meanWay says the mean of the ways of a value over the pairs of processors between which there is one.
+func (l *list) meanWay() func(ir.ValueID) float64 {
 	mean := make(map[int64]float64)
-	comm := func(v ir.ValueID) float64 {
-		if m, ok := mean[g.Bytes(v)]; ok {
+	return func(v ir.ValueID) float64 {
+		size := l.p.Graph.Bytes(v)
+		if m, ok := mean[size]; ok {
 			return m
 		}
 		var sum float64
@@ -156,9 +154,17 @@ func (l *list) upwardRank() []float64 {
 			}
 		}
 		m := sum / float64(max(1, pairs))
-		mean[g.Bytes(v)] = m
+		mean[size] = m
 		return m
 	}
+}
+
+// upwardRank is the longest way of each node to an exit, in mean costs over the
+// processors that support it and mean ways over pairs of processors.
+func (l *list) upwardRank() []float64 {
+	g := l.p.Graph
+	rank := make([]float64, g.NumNodes())
+	comm := l.meanWay()
 	for n := ir.NodeID(g.NumNodes() - 1); n >= 0; n-- {
 		var sum float64
 		able := 0

@@ -49,7 +49,7 @@ func accelerators(t *testing.T, fast int, room int64, nodes int, group func(int)
 // where things are, not where the schedule had wanted them.
 func TestProjectionFollows(t *testing.T) {
 	p := accelerators(t, 3, 60, 12, nil)
-	for name, plan := range map[string]*ir.Plan{"heft": HEFT(t.Context(), p), "greedy": Greedy(t.Context(), p)} {
+	for name, plan := range map[string]*ir.Plan{"heft": HEFT(t.Context(), p), "peft": PEFT(t.Context(), p), "greedy": Greedy(t.Context(), p)} {
 		r := Rated(p, plan, ir.Latency)
 		if r == nil {
 			t.Fatalf("%s: %+v is no plan", name, plan)
@@ -70,7 +70,7 @@ func TestProjectionOfGroups(t *testing.T) {
 		}
 		return ""
 	})
-	for name, plan := range map[string]*ir.Plan{"heft": HEFT(t.Context(), p), "greedy": Greedy(t.Context(), p)} {
+	for name, plan := range map[string]*ir.Plan{"heft": HEFT(t.Context(), p), "peft": PEFT(t.Context(), p), "greedy": Greedy(t.Context(), p)} {
 		r := Rated(p, plan, ir.Latency)
 		if r == nil {
 			t.Fatalf("%s came to a dead end: %+v", name, plan)
@@ -94,7 +94,7 @@ func TestProjectionLegal(t *testing.T) {
 		for d := range p.Platform.Devices {
 			p.Platform.Devices[d].MemoryBytes = ir.UnlimitedBytes
 		}
-		for name, plan := range map[string]*ir.Plan{"heft": HEFT(t.Context(), p), "greedy": Greedy(t.Context(), p)} {
+		for name, plan := range map[string]*ir.Plan{"heft": HEFT(t.Context(), p), "peft": PEFT(t.Context(), p), "greedy": Greedy(t.Context(), p)} {
 			if plan == nil {
 				continue
 			}
@@ -104,7 +104,7 @@ func TestProjectionLegal(t *testing.T) {
 			}
 		}
 	}
-	if plans < 300 {
-		t.Errorf("%d plans of 600 came about", plans)
+	if plans < 450 {
+		t.Errorf("%d plans of 900 came about", plans)
 	}
 }

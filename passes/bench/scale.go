@@ -49,7 +49,7 @@ func scale(args []string) error {
 	default:
 		return fmt.Errorf("-objective %q: latency or throughput", *objective)
 	}
-	fmt.Printf("%-12s %9s %12s %12s %12s %12s %12s %7s %12s %9s %7s %7s %7s %8s %s\n", "shape", "nodes", "ours_us", "single", "heft", "greedy", "min-cut", "ratio", "bound", "gap", "s", "cpu_s", "us/node", "MiB", "limits")
+	fmt.Printf("%-12s %9s %12s %12s %12s %12s %12s %12s %7s %12s %9s %7s %7s %7s %8s %s\n", "shape", "nodes", "ours_us", "single", "heft", "peft", "greedy", "min-cut", "ratio", "bound", "gap", "s", "cpu_s", "us/node", "MiB", "limits")
 	for _, size := range strings.Split(*sizes, ",") {
 		n, err := strconv.Atoi(size)
 		if err != nil || n < 1 {
@@ -78,7 +78,7 @@ func scaleRow(shape string, nominal int, p *ir.Problem, o passes.Options) {
 		fmt.Printf("%-12s %9d %v\n", shape, n, err)
 		return
 	}
-	base := map[string]float64{"single": math.NaN(), "heft": math.NaN(), "greedy": math.NaN(), "min-cut": math.NaN()}
+	base := map[string]float64{"single": math.NaN(), "heft": math.NaN(), "peft": math.NaN(), "greedy": math.NaN(), "min-cut": math.NaN()}
 	best := math.NaN()
 	consider := func(name string, b ir.Baseline) {
 		if v := value(o.Objective, b.Latency, b.Bottleneck); b.Feasible {
@@ -106,7 +106,7 @@ func scaleRow(shape string, nominal int, p *ir.Problem, o passes.Options) {
 		verdict = s
 	}
 	ours := got.Plan.Value().Us()
-	fmt.Printf("%-12s %9d %12.1f %12s %12s %12s %12s %7s %12.1f %8.1f%% %7.2f %7.2f %7.2f %8d %s\n", shape, n, ours, tenth(base["single"]), tenth(base["heft"]),
+	fmt.Printf("%-12s %9d %12.1f %12s %12s %12s %12s %12s %7s %12.1f %8.1f%% %7.2f %7.2f %7.2f %8d %s\n", shape, n, ours, tenth(base["single"]), tenth(base["heft"]), tenth(base["peft"]),
 		tenth(base["greedy"]), tenth(base["min-cut"]), ratio(ours/best), got.Plan.LowerBound.Us(), 100*(ours-got.Plan.LowerBound.Us())/ours,
 		wall.Seconds(), used.Seconds(), used.Seconds()*1e6/float64(n), peak, verdict)
 }

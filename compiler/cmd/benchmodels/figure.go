@@ -35,6 +35,7 @@ func styles() []style {
 	return []style{
 		{"single", "best single processor", "#555555", "square", "", 1.4},
 		{"heft", "HEFT, projected", "#E69F00", "triangle", "", 1.4},
+		{"peft", "PEFT, projected", "#D55E00", "triangle", "2 3", 1.4},
 		{"greedy", "greedy", "#CC79A7", "diamond", "", 1.4},
 		{"min-cut", "min-cut, two processors", "#56B4E9", "cross", "", 1.4},
 		{"metis", "METIS, best assignment", "#009E73", "plus", "", 1.4},

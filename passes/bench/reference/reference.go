@@ -223,7 +223,7 @@ func assignParts(p *ir.Problem, o ir.Objective, part []int, parts int) *ir.Plan 
 
 // Names are the baselines that Values knows, in a fixed order.
 func Names() []string {
-	return []string{"single", "heft", "greedy", "min-cut", "metis", "random"}
+	return []string{"single", "heft", "peft", "greedy", "min-cut", "metis", "random"}
 }
 
 // Values are the objectives of all baselines of a problem by name, in microseconds, NaN where one finds no plan. got is
