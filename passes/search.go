@@ -215,9 +215,18 @@ func (s *searching) gather() {
 	}
 	if !s.refine {
 		fastest := s.fastest(7)
+		for _, at := range partition.Branches(s.x, s.o.Objective, fastest, 6) {
+			add(at, nil)
+		}
 		for k := 1; k <= len(fastest); k++ {
 			for _, order := range [][]int32{s.x.Order(), s.x.Deep()} {
 				if at := partition.Prefixes(s.x, order, s.o.Objective, fastest[:k], 40); at != nil {
+					add(at, nil)
+				}
+				if k < 2 || !m.Limited() {
+					continue
+				}
+				if at := partition.Bisect(s.x, order, fastest[:k]); at != nil {
 					add(at, nil)
 				}
 			}
@@ -259,7 +268,7 @@ func (s *searching) run(e effort) {
 				hot = e.hotLater
 				from = s.starts[min(k*4/e.chains, len(s.starts)-1)]
 			}
-			chains = append(chains, &partition.Chain{X: s.x, Objective: s.o.Objective, Seed: s.seed, Steps: steps, Hot: hot, Cold: e.cold, Start: from.at, StartCopies: from.copies, Strict: k&1 == 0, Even: even, Rated: s.reporter.counter()})
+			chains = append(chains, &partition.Chain{X: s.x, Objective: s.o.Objective, Seed: s.seed, Steps: steps, Hot: hot, Cold: e.cold, Start: from.at, StartCopies: from.copies, Strict: k&1 == 0, Aimed: k&4 != 0, Even: even, Rated: s.reporter.counter()})
 			s.seed++
 		}
 		s.anneal(chains, s.until)

@@ -26,7 +26,9 @@ type Chain struct {
 	Steps       int     // moves to try
 	Hot, Cold   float64 // temperatures at the start and the end, as shares of the starting value
 	Even        float64 // share of the mean load that counts beside the objective: a slope where the objective is flat
+	Aimed       bool    // prefer moves at what sets the objective, and at values that cross, to moves anywhere
 	Strict      bool    // never exceed a memory limit on the way, once it has been kept
+	only        *mix    // the moves to try, nil: those of mixture
 
 	Rated *atomic.Int64 // grows by the plans that Run rates, now and then; nil: nobody counts
 
@@ -46,6 +48,13 @@ type chain struct {
 	cur  ir.Time
 	raw  ir.Time // objective of the state that value last looked at
 	over int64   // bytes by which the state that value last looked at exceeds limits
+
+	mix mix
+
+	// What sets the objective of the current state, see aim.
+	focus uint64  // slots
+	way   []int32 // values
+	jam   int     // a channel, -1: none
 
 	excess float64 // price of a byte beyond the limits, in picoseconds, at the start
 	soft   float64 // what it has grown by
@@ -71,7 +80,9 @@ func (c *Chain) Run(ctx context.Context) {
 	}
 	x.excess = scale / float64(x.room())
 	x.cur = x.value(ir.MaxTime)
+	x.aim()
 	x.keep()
+	x.mix = c.mixture()
 	hot, cold := c.Hot*scale, c.Cold*scale
 	const block = 64 // moves at one temperature
 	temp := hot
@@ -104,6 +115,7 @@ func (c *Chain) Run(ctx context.Context) {
 			continue
 		}
 		x.cur = v
+		x.aim()
 		if x.over == 0 && x.raw <= x.Score.Value {
 			x.keep()
 		}
@@ -188,6 +200,7 @@ func (x *chain) keep() {
 // one of them.
 func (x *chain) move(to int32) bool {
 	q := x.X.M.Proc(int(to))
+	alone := len(x.set)
 	if len(x.X.ties) > 0 {
 		x.at++
 		for _, u := range x.set {
@@ -207,6 +220,9 @@ func (x *chain) move(to int32) bool {
 			return false
 		}
 	}
+	if len(x.set) == alone && x.s.Closes(x.set, to) {
+		return false
+	}
 	x.s.MoveSet(x.set, to)
 	return true
 }
@@ -220,53 +236,123 @@ func (x *chain) dropStrays() {
 	}
 }
 
+// mix is how often moves of each kind are tried: a random number from 0 to copies-1 falls below the bound of its kind.
+type mix struct {
+	unite, unit, segment, near, swap, merge, split, copies int
+
+	focus int // percent of units that are looked for where aim points
+}
+
+// mixture is the mix of a chain. Neither mix is better on all problems, so searches run chains of both.
+func (c *Chain) mixture() mix {
+	if c.only != nil {
+		return *c.only
+	}
+	k := mix{unite: 3, unit: 67, segment: 69, near: 79, swap: 83, merge: 85, split: 86, copies: 86}
+	if c.Aimed {
+		k = mix{unite: 15, unit: 64, segment: 68, near: 77, swap: 81, merge: 83, split: 86, copies: 86, focus: 30}
+	}
+	if c.Objective == ir.Throughput {
+		k.focus = 50
+	}
+	for u := range int32(c.X.M.Units) {
+		if c.X.M.Replicable(u) {
+			k.copies = 100
+			break
+		}
+	}
+	return k
+}
+
+// aim looks at what sets the objective of the current state: the slots and travelling values of its critical path, or
+// the processor or channel with the largest load. Only what changes something there improves it.
+func (x *chain) aim() {
+	x.focus, x.way, x.jam = 0, x.way[:0], -1
+	if x.Objective == ir.Latency {
+		x.focus, x.way = x.s.Critical(x.way)
+		return
+	}
+	q, channel := x.s.Busiest()
+	if x.jam = channel; q >= 0 {
+		x.focus = x.X.M.SlotsOf(q)
+	}
+}
+
+// pick is a random unit, often one of a slot that aim has found, if one is found soon.
+func (x *chain) pick() int32 {
+	u := int32(x.r.IntN(x.X.M.Units))
+	if x.focus != 0 && x.r.IntN(100) < x.mix.focus {
+		for range 8 {
+			if x.focus&(1<<x.s.Slot(u)) != 0 {
+				break
+			}
+			u = int32(x.r.IntN(x.X.M.Units))
+		}
+	}
+	return u
+}
+
+// pickCut is a random value that crosses between slots, often one that aim has found; -1 if there is none.
+func (x *chain) pickCut() int32 {
+	cuts := x.s.Cuts()
+	if len(cuts) == 0 {
+		return -1
+	}
+	v := cuts[x.r.IntN(len(cuts))]
+	if x.r.IntN(2) == 0 {
+		return v
+	}
+	if n := len(x.way); n > 0 && x.r.IntN(2) == 0 {
+		if w := x.way[x.r.IntN(n)]; x.X.M.Producer(w) >= 0 && x.s.Need(w) != 0 {
+			return w
+		}
+	}
+	for range 4 {
+		if x.jam >= 0 && x.s.Loads(v, x.jam) || x.focus != 0 && (x.focus&(1<<x.s.Slot(x.X.M.Producer(v))) != 0 || x.focus&x.s.Need(v) != 0) {
+			break
+		}
+		v = cuts[x.r.IntN(len(cuts))]
+	}
+	return v
+}
+
 // propose makes a random move; false if it comes to nothing.
 func (x *chain) propose() bool {
 	m := x.X.M
-	u := int32(x.r.IntN(m.Units))
-	if x.Objective == ir.Throughput && x.r.IntN(2) == 0 {
-		u = x.fromBusiest(u)
-	}
-	from := x.s.Slot(u)
-	x.set = append(x.set[:0], u)
-	switch k := x.r.IntN(100); {
-	case k < 70:
-		to := x.target(u)
-		if to == from || (x.r.IntN(4) == 0 || x.inside(u, from)) && !x.gatherClosed(u, from, to) {
-			return false
+	ok := false
+	switch k := x.r.IntN(x.mix.copies); {
+	case k < x.mix.unite:
+		ok = x.unite()
+	case k < x.mix.unit:
+		u := x.pick()
+		from, to := x.s.Slot(u), x.target(u)
+		x.set = append(x.set[:0], u)
+		ok = to != from && (x.r.IntN(4) != 0 && !x.inside(u, from) || x.gatherClosed(from, x.downwards(from, to))) && x.move(to)
+	case k < x.mix.segment:
+		u := x.pick()
+		from, to := x.s.Slot(u), x.target(u)
+		x.set = append(x.set[:0], u)
+		ok = to != from && x.gatherSegment(u, from) && x.move(to)
+	case k < x.mix.near:
+		u := x.pick()
+		from, to := x.s.Slot(u), x.target(u)
+		x.set = append(x.set[:0], u)
+		if to != from {
+			x.gatherNear(u, from, 2+x.r.IntN(max(2, min(m.Units/8, 40))))
+			ok = x.move(to)
 		}
-		if !x.move(to) {
-			return false
-		}
-	case k < 80:
-		to := x.target(u)
-		if to == from {
-			return false
-		}
-		x.gatherNear(u, from, 2+x.r.IntN(max(2, min(m.Units/8, 40))))
-		if !x.move(to) {
-			return false
-		}
-	case k < 84:
-		if x.dear(x.s.Count(int(from))) {
-			return false
-		}
-		if !x.swap(from, int32(x.r.IntN(m.Slots))) {
-			return false
-		}
-	case k < 86: // merge
-		to := x.target(u)
-		if to == from || x.dear(x.s.Count(int(from))) {
-			return false
-		}
-		x.gatherSlot(from)
-		if !x.move(to) {
-			return false
-		}
+	case k < x.mix.swap:
+		from := x.s.Slot(x.pick())
+		ok = !x.dear(x.s.Count(int(from))) && x.swap(from, int32(x.r.IntN(m.Slots)))
+	case k < x.mix.merge:
+		ok = x.merge()
+	case k < x.mix.split:
+		ok = x.split()
 	default:
-		if !x.copies(u) {
-			return false
-		}
+		ok = x.copies()
+	}
+	if !ok {
+		return false
 	}
 	if x.s.Stray() {
 		x.dropStrays()
@@ -274,17 +360,62 @@ func (x *chain) propose() bool {
 	return x.s.Sound()
 }
 
-// fromBusiest is a unit of the processor with the largest load if one is found soon, u otherwise: only what takes
-// load from there improves the bottleneck.
-func (x *chain) fromBusiest(u int32) int32 {
-	q := x.s.Busiest()
-	for range 8 {
-		if q < 0 || x.X.M.Proc(int(x.s.Slot(u))) == q {
-			break
-		}
-		u = int32(x.r.IntN(x.X.M.Units))
+// unite takes a value that crosses between two slots and brings its producer to a reader, or readers to the producer,
+// alone or with whatever must follow.
+func (x *chain) unite() bool {
+	v := x.pickCut()
+	if v < 0 {
+		return false
 	}
-	return u
+	m := x.X.M
+	p := m.Producer(v)
+	from := x.s.Slot(p)
+	need := x.s.Need(v)
+	to := nth(need, x.r.IntN(popcount(need)))
+	x.set = x.set[:0]
+	how := x.r.IntN(4)
+	if how < 2 {
+		x.set = append(x.set, p)
+		return (how == 0 || x.gatherClosed(from, true)) && x.move(to)
+	}
+	readers := m.Readers(v)
+	skip := 0
+	if how == 2 {
+		skip = x.r.IntN(len(readers))
+	}
+	for i := range readers {
+		if u := readers[(i+skip)%len(readers)]; x.s.Slot(u) == to {
+			if x.set = append(x.set, u); how == 2 {
+				break
+			}
+		}
+	}
+	// Where a replica reads the value there may be no unit to bring.
+	return len(x.set) > 0 && (how == 2 && x.r.IntN(2) == 0 || x.gatherClosed(to, false)) && x.move(from)
+}
+
+// merge gives all of a slot to another.
+func (x *chain) merge() bool {
+	u := x.pick()
+	from, to := x.s.Slot(u), x.target(u)
+	if to == from || x.dear(x.s.Count(int(from))) {
+		return false
+	}
+	x.gatherSlot(from)
+	return x.move(to)
+}
+
+// split gives a closed set of a slot to an empty slot of the same processor.
+func (x *chain) split() bool {
+	u := x.pick()
+	from := x.s.Slot(u)
+	empty := x.X.M.SlotsOf(x.X.M.Proc(int(from))) &^ x.s.Used()
+	if empty == 0 {
+		return false
+	}
+	to := nth(empty, x.r.IntN(popcount(empty)))
+	x.set = append(x.set[:0], u)
+	return x.gatherClosed(from, to > from) && x.move(to)
 }
 
 // largeSet is the number of arcs of units from which on moves of sets become rarer with their size, as they take time in it.
@@ -351,20 +482,24 @@ func (x *chain) touches(units []int32, slot int32) bool {
 	return false
 }
 
-// gatherClosed fills set with a unit and all that comes after it in its slot, or all that comes before, so that the
-// sub-models stay acyclic where the target already comes after or before. It gives up, and returns false, where the
-// set gets larger than a random size, as moves take time in it: sets of 2^k to 2^(k+1) units are about as frequent for
-// every k.
-func (x *chain) gatherClosed(u, from, to int32) bool {
-	down := x.r.IntN(2) == 0
+// downwards says, at random where both will do, whether what moves from a slot to another should take along all that
+// comes after it, not before: so that the sub-models stay acyclic where the target already comes after.
+func (x *chain) downwards(from, to int32) bool {
 	if x.reaches(from, to) {
-		down = true
-	} else if x.reaches(to, from) {
-		down = false
+		return true
 	}
+	return !x.reaches(to, from) && x.r.IntN(2) == 0
+}
+
+// gatherClosed adds to set, units of a slot, all that comes after them in the slot, or all that comes before. It gives
+// up, and returns false, where the set gets larger than a random size, as moves take time in it: sets of 2^k to 2^(k+1)
+// units are about as frequent for every k.
+func (x *chain) gatherClosed(from int32, down bool) bool {
 	most := int(math.Exp2(x.r.Float64()*math.Log2(float64(x.X.M.Units)) + 1))
 	x.at++
-	x.mark[u] = x.at
+	for _, u := range x.set {
+		x.mark[u] = x.at
+	}
 	for i := 0; i < len(x.set); i++ {
 		next := x.X.Pred(x.set[i])
 		if down {
@@ -381,6 +516,28 @@ func (x *chain) gatherClosed(u, from, to int32) bool {
 		}
 	}
 	return true
+}
+
+// gatherSegment adds to set, which is u alone, the units of its slot that stand in one line with it: each the only
+// reader of the one before, which is all that it reads from. It is false if there are none.
+func (x *chain) gatherSegment(u, from int32) bool {
+	for w := u; ; {
+		next := x.X.Succ(w)
+		if len(next) != 1 || len(x.X.Pred(next[0])) != 1 || x.s.Slot(next[0]) != from {
+			break
+		}
+		w = next[0]
+		x.set = append(x.set, w)
+	}
+	for w := u; ; {
+		next := x.X.Pred(w)
+		if len(next) != 1 || len(x.X.Succ(next[0])) != 1 || x.s.Slot(next[0]) != from {
+			break
+		}
+		w = next[0]
+		x.set = append(x.set, w)
+	}
+	return len(x.set) > 1
 }
 
 // gatherNear fills set with up to n connected units of a slot, found from u outwards.
@@ -436,34 +593,42 @@ func (x *chain) swap(a, b int32) bool {
 }
 
 // copies adds a replica of a producer to a slot that reads it, or drops one.
-func (x *chain) copies(u int32) bool {
+func (x *chain) copies() bool {
 	s, m := x.s, x.X.M
+	u := x.pick()
 	if mask := s.Copies(u); mask != 0 && x.r.IntN(2) == 0 {
 		s.Copy(u, nth(mask, x.r.IntN(popcount(mask))), false)
 		return true
 	}
-	if !m.Replicable(u) {
-		return false
-	}
-	for _, v := range m.Outs(u) {
-		need := s.Need(v)
-		if need == 0 {
-			continue
+	v := int32(-1)
+	if x.r.IntN(2) == 0 {
+		if v = x.pickCut(); v >= 0 {
+			u = m.Producer(v)
 		}
-		t := nth(need, x.r.IntN(popcount(need)))
-		if m.Cost(u, m.Proc(int(t))) == ir.Unsupported {
-			return false
-		}
-		s.Copy(u, t, true)
-		// What feeds it may have to come along to be worth it.
-		for _, w := range x.X.Pred(u) {
-			if m.Replicable(w) && s.Slot(w) != t && s.Copies(w)&(1<<t) == 0 && m.Cost(w, m.Proc(int(t))) != ir.Unsupported && x.r.IntN(2) == 0 {
-				s.Copy(w, t, true)
+	} else {
+		for _, w := range m.Outs(u) {
+			if s.Need(w) != 0 {
+				v = w
+				break
 			}
 		}
-		return true
 	}
-	return false
+	if v < 0 || !m.Replicable(u) {
+		return false
+	}
+	need := s.Need(v)
+	t := nth(need, x.r.IntN(popcount(need)))
+	if m.Cost(u, m.Proc(int(t))) == ir.Unsupported {
+		return false
+	}
+	s.Copy(u, t, true)
+	// What feeds it may have to come along to be worth it.
+	for _, w := range x.X.Pred(u) {
+		if m.Replicable(w) && s.Slot(w) != t && s.Copies(w)&(1<<t) == 0 && m.Cost(w, m.Proc(int(t))) != ir.Unsupported && x.r.IntN(2) == 0 {
+			s.Copy(w, t, true)
+		}
+	}
+	return true
 }
 
 // nth is the position of the k-th one of a set.

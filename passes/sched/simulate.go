@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"math"
 	"math/bits"
 	"slices"
 
@@ -19,13 +20,17 @@ type simulation struct {
 	open  []int32 // by slot: remote values that it still waits for
 	left  []uint64
 	ready []ir.Time // by slot: the latest of what it has waited for
-	ends  []ir.Time
+	cause []int32   // by slot: what that was: ^ the slot whose run has ended, or the value that has come
+	last  int32     // the same of the latency
 	free  []ir.Time // by channel
 	given []ir.Time // by channel: the instant at which it was last given out
 	turn  []int32   // by channel: the round of that instant
 	heap  []simEvent
 	batch []simTransfer
 }
+
+// atOnce is the cause of what waits for nothing.
+const atOnce = math.MinInt32
 
 type simEvent struct {
 	time ir.Time
@@ -42,7 +47,7 @@ func (x *simulation) init(m *Model) {
 	x.open = make([]int32, m.Slots)
 	x.left = make([]uint64, m.Slots)
 	x.ready = make([]ir.Time, m.Slots)
-	x.ends = make([]ir.Time, m.Slots)
+	x.cause = make([]int32, m.Slots)
 	x.free = make([]ir.Time, m.channels)
 	x.given = make([]ir.Time, m.channels)
 	x.turn = make([]int32, m.channels)
@@ -100,10 +105,11 @@ func (s *State) Simulate(limit ir.Time) (latency ir.Time, ok bool) {
 		x.free[c], x.given[c] = 0, -1
 	}
 	running := 0
+	x.last = atOnce
 	for rest := s.used; rest != 0; rest &= rest - 1 {
 		t := bits.TrailingZeros64(rest)
 		x.open[t] = s.remote[t]
-		x.ready[t] = 0
+		x.ready[t], x.cause[t] = 0, atOnce
 		left := s.pred[t] & m.devMask[m.slotDev[t]]
 		if before := m.procMask[m.slotProc[t]] & s.used & (1<<t - 1); before != 0 {
 			left |= 1 << (63 - bits.LeadingZeros64(before))
@@ -135,14 +141,18 @@ func (s *State) Simulate(limit ir.Time) (latency ir.Time, ok bool) {
 				continue
 			}
 			running--
-			latency = max(latency, now)
 			t := int(e.what)
+			if now >= latency {
+				latency, x.last = now, ^e.what
+			}
 			dev := m.slotDev[t]
 			for rest := m.devMask[dev] & s.used &^ (1 << t); rest != 0; rest &= rest - 1 {
 				w := bits.TrailingZeros64(rest)
 				if x.left[w]&(1<<t) != 0 {
 					x.left[w] &^= 1 << t
-					x.ready[w] = max(x.ready[w], now)
+					if now > x.ready[w] {
+						x.ready[w], x.cause[w] = now, ^e.what
+					}
 					if x.left[w] == 0 && x.open[w] == 0 {
 						end := x.ready[w] + s.Length(w)
 						if end > limit {
@@ -181,15 +191,19 @@ func (s *State) Simulate(limit ir.Time) (latency ir.Time, ok bool) {
 					continue
 				}
 				if b.goal == m.sink && m.output[b.value] {
-					latency = max(latency, arrive)
-					if latency > limit {
-						return latency, true
+					if arrive > limit {
+						return arrive, true
+					}
+					if arrive > latency {
+						latency, x.last = arrive, b.value
 					}
 				}
 				for rest := s.travel[b.value].need & m.devMask[b.goal]; rest != 0; rest &= rest - 1 {
 					w := bits.TrailingZeros64(rest)
 					x.open[w]--
-					x.ready[w] = max(x.ready[w], arrive)
+					if arrive > x.ready[w] {
+						x.ready[w], x.cause[w] = arrive, b.value
+					}
 					if x.left[w] == 0 && x.open[w] == 0 {
 						end := x.ready[w] + s.Length(w)
 						if end > limit {
@@ -236,9 +250,32 @@ func (s *State) home(v int32) int32 {
 }
 
 func (s *State) simulateSlowly() (ir.Time, bool) {
+	s.sim.last = atOnce // not known
 	result, err := Evaluate(s.m.Problem, s.Plan(ir.Latency))
 	if err != nil {
 		return 0, false
 	}
 	return result.Latency, true
+}
+
+// Critical is the critical path of the plan that Simulate has just told the
+// latency of: the slots whose runs are in it, and the values that travel between
+// devices in it, appended to values. A value that waits for a link waits for
+// others, which are not followed. Both are empty where the path is not known.
+func (s *State) Critical(values []int32) (slots uint64, path []int32) {
+	x := &s.sim
+	for at := x.last; at != atOnce; {
+		if at >= 0 {
+			values = append(values, at)
+			owner := s.travel[at].owner
+			if owner == int32(s.m.Slots) {
+				break
+			}
+			at = ^owner
+			continue
+		}
+		slots |= 1 << ^at
+		at = x.cause[^at]
+	}
+	return slots, values
 }

@@ -42,8 +42,12 @@ type State struct {
 	routeOf   [][]int32 // as Model.routeOf, where that is nil: filled in as routes are asked for
 	routes    []route
 
+	cuts  []int32 // values that a slot needs and another makes
+	cutAt []int32 // by value: position in cuts, -1: not there
+
 	memory memoryState
 	sim    simulation
+	anc    ancestry
 }
 
 // travel is where a value is made and where it is needed.
@@ -143,6 +147,11 @@ func NewState(m *Model, at []int32) *State {
 	}
 	s.sim.init(m)
 	s.memory.init(m)
+	s.anc.init(m)
+	s.cutAt = make([]int32, m.Values)
+	for v := range s.cutAt {
+		s.cutAt[v] = -1
+	}
 	s.build(at)
 	return s
 }
@@ -155,6 +164,11 @@ func (s *State) Reset(at []int32) {
 	for i := range s.cross {
 		s.cross[i].clear()
 	}
+	for _, v := range s.cuts {
+		s.cutAt[v] = -1
+	}
+	s.cuts = s.cuts[:0]
+	s.anc.known = false
 	s.build(at)
 }
 
@@ -181,6 +195,7 @@ func (s *State) build(at []int32) {
 		at.need = s.needOf(v, at.readers)
 		s.contribute(v, &at, 1)
 		s.travel[v] = at
+		s.cut(v, 0, at.need)
 	}
 	s.Begin()
 }
@@ -298,6 +313,9 @@ func (s *State) route(v, from, to int32) *route {
 
 // Begin makes the present assignment the one that Rollback returns to.
 func (s *State) Begin() {
+	if s.dirty {
+		s.anc.known = false
+	}
 	s.journal, s.values = s.journal[:0], s.values[:0]
 	s.dirty = false
 }
@@ -349,10 +367,12 @@ func (s *State) Rollback() {
 				s.cross[b.old.owner].flip(b.value)
 			}
 		}
+		s.cut(b.value, at.need, b.old.need)
 		*at = b.old
 	}
 	s.slotTables.copyFrom(&s.saved)
 	s.memory.restore()
+	s.dirty = false // ancestors are those of before
 	s.Begin()
 }
 
@@ -392,10 +412,29 @@ func (s *State) settle() {
 		old := b.old
 		s.contribute(v, &old, -1)
 		s.contribute(v, &now, 1)
+		s.cut(v, old.need, now.need)
 		*at = now
 	}
 	s.open = len(s.values)
 }
+
+// cut keeps the list of cut values up to date when the slots that need one change.
+func (s *State) cut(v int32, old, now uint64) {
+	switch {
+	case s.m.producer[v] < 0 || (old == 0) == (now == 0):
+	case now != 0:
+		s.cutAt[v] = int32(len(s.cuts))
+		s.cuts = append(s.cuts, v)
+	default:
+		last := len(s.cuts) - 1
+		w := s.cuts[last]
+		s.cuts[s.cutAt[v]], s.cutAt[w] = w, s.cutAt[v]
+		s.cuts, s.cutAt[v] = s.cuts[:last], -1
+	}
+}
+
+// Cuts are the values that one slot makes and another needs, in no particular order. The caller must not change them.
+func (s *State) Cuts() []int32 { return s.cuts }
 
 // startTurn is called before anything changes.
 func (s *State) startTurn() {
@@ -544,21 +583,33 @@ func (s *State) MeanLoad() float64 {
 	return math.Sqrt(sum / float64(s.m.Procs))
 }
 
-// Busiest is the processor with the largest load, -1 if a channel has a larger one.
-func (s *State) Busiest() int {
+// Busiest is the processor with the largest load, or, with proc -1, the channel that has a larger one.
+func (s *State) Busiest() (proc, channel int) {
 	var most ir.Time
-	at := -1
+	proc, channel = -1, -1
 	for q := range s.m.Procs {
 		if t := s.Load(q); t > most {
-			most, at = t, q
+			most, proc = t, q
 		}
 	}
-	for _, t := range s.busy {
+	for c, t := range s.busy {
 		if t > most {
-			return -1
+			most, proc, channel = t, -1, c
 		}
 	}
-	return at
+	return proc, channel
+}
+
+// Loads says whether a value travels over a channel.
+func (s *State) Loads(v int32, channel int) bool {
+	for rest := s.travel[v].goals; rest != 0; rest &= rest - 1 {
+		for _, h := range s.route(v, s.home(v), int32(bits.TrailingZeros64(rest))).hops {
+			if int(h.channel) == channel {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Sound says whether every unit is on a processor that supports it, every value
@@ -570,20 +621,7 @@ func (s *State) Stray() bool { return s.stray > 0 }
 
 // Acyclic says whether sub-models, with the order of each processor, form a DAG.
 func (s *State) Acyclic() bool {
-	left := s.used
-	for left != 0 {
-		before := left
-		for rest := left; rest != 0; rest &= rest - 1 {
-			t := bits.TrailingZeros64(rest)
-			if (s.pred[t]|s.m.procMask[s.m.slotProc[t]]&(1<<t-1))&left == 0 {
-				left &^= 1 << t
-			}
-		}
-		if left == before {
-			return false
-		}
-	}
-	return true
+	return s.m.acyclic(s.pred, s.used)
 }
 
 // Pred is the set of slots whose values a slot needs.
