@@ -104,7 +104,7 @@ func (j *job) levels() []level {
 		targets = append(targets, t)
 	}
 	slices.Reverse(targets)
-	coarse, sizes := partition.Coarsen(j.p, targets)
+	coarse, sizes := partition.Coarsen(j.p, j.o.Objective, targets)
 	if n > finestUnits && len(coarse) > 0 {
 		all = nil
 	}
@@ -171,6 +171,9 @@ const keptStarts = 8
 // fewStarts is how many assignments a search on the same units hands to the next, beside what that starts from anyway.
 const fewStarts = 2
 
+// spreadStarts is how many ways to spread branches a search starts from.
+const spreadStarts = 3
+
 // searching is the search at one level.
 type searching struct {
 	*job
@@ -215,7 +218,7 @@ func (s *searching) gather() {
 	}
 	if !s.refine {
 		fastest := s.fastest(7)
-		for _, at := range partition.Branches(s.x, s.o.Objective, fastest, 6) {
+		for _, at := range partition.Branches(s.x, s.o.Objective, fastest, spreadStarts) {
 			add(at, nil)
 		}
 		for k := 1; k <= len(fastest); k++ {
@@ -268,7 +271,9 @@ func (s *searching) run(e effort) {
 				hot = e.hotLater
 				from = s.starts[min(k*4/e.chains, len(s.starts)-1)]
 			}
-			chains = append(chains, &partition.Chain{X: s.x, Objective: s.o.Objective, Seed: s.seed, Steps: steps, Hot: hot, Cold: e.cold, Start: from.at, StartCopies: from.copies, Strict: k&1 == 0, Aimed: k&4 != 0, Even: even, Rated: s.reporter.counter()})
+			// Where latency counts good plans are often far from what their critical paths suggest.
+			aimed := k&4 != 0 && (s.o.Objective == ir.Throughput || k&8 != 0)
+			chains = append(chains, &partition.Chain{X: s.x, Objective: s.o.Objective, Seed: s.seed, Steps: steps, Hot: hot, Cold: e.cold, Start: from.at, StartCopies: from.copies, Strict: k&1 == 0, Aimed: aimed, Even: even, Rated: s.reporter.counter()})
 			s.seed++
 		}
 		s.anneal(chains, s.until)

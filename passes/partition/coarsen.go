@@ -14,13 +14,18 @@ import (
 // A level is made in two steps, after the multilevel schemes for acyclic
 // partitioning (Herrmann et al., SIAM Journal on Scientific Computing 41(4),
 // 2019). First units join their only reader or their only feeder, those with the
-// largest values between them first: what is joined that way are trees, and a
+// dearest cuts between them first: what is joined that way are trees, and a
 // contracted tree closes no cycle. What is left is cut into stretches of a
-// depth-first topological order, at borders that few bytes cross. Units stay
+// depth-first topological order, at borders that are cheap to cut. A cut costs the
+// way of its values as far as the slack of the edge does not hide it: on the
+// critical path it costs all of it, beside work that takes longer next to nothing.
+// For throughput, which no wait lowers, bytes count. Units stay
 // below a share of all work and of all memory, and mostly join where the same
 // processors support them. Time is linear in the edges for each level.
-func Coarsen(p *ir.Problem, targets []int) (levels [][]int32, sizes []int) {
+func Coarsen(p *ir.Problem, objective ir.Objective, targets []int) (levels [][]int32, sizes []int) {
 	d := nodeDag(p)
+	d.hidden = objective == ir.Latency
+	d.findPrices()
 	unitOf := make([]int32, d.n)
 	for i := range unitOf {
 		unitOf[i] = int32(i)
@@ -41,14 +46,19 @@ func Coarsen(p *ir.Problem, targets []int) (levels [][]int32, sizes []int) {
 
 // dag is a graph of units under contraction.
 type dag struct {
-	n     int
-	succ  rows
-	bytes []int64   // by edge, as succ.data: what flows
-	work  []float64 // by unit: cost, in shares of all
-	room  []float64 // by unit: memory, in shares of all
-	mask  []uint64  // by unit: processors that support it, those from 63 on as one
-	tied  []bool    // by unit: it holds a node of a group
-	limit float64   // most room of a unit, as a share of all
+	n      int
+	succ   rows
+	bytes  []int64   // by edge, as succ.data: what flows
+	price  []int64   // by edge: what a cut costs, in picoseconds
+	work   []float64 // by unit: cost, in shares of all
+	whole  float64   // all work, in picoseconds
+	each   float64   // the way of a value between two processors, on average: so much,
+	byteT  float64   // and so much for each byte, in picoseconds
+	hidden bool      // slack hides ways
+	room   []float64 // by unit: memory, in shares of all
+	mask   []uint64  // by unit: processors that support it, those from 63 on as one
+	tied   []bool    // by unit: it holds a node of a group
+	limit  float64   // most room of a unit, as a share of all
 }
 
 func nodeDag(p *ir.Problem) *dag {
@@ -94,6 +104,8 @@ func nodeDag(p *ir.Problem) *dag {
 		d.work[i] /= max(work, 1)
 		d.room[i] /= max(room, 1)
 	}
+	d.whole = work
+	d.each, d.byteT = meanWay(p.Platform)
 	d.limit = 1
 	for _, q := range p.Platform.Processors {
 		if q.MemoryBytes != ir.UnlimitedBytes {
@@ -143,7 +155,7 @@ func (d *dag) contract(target int) ([]int32, *dag) {
 	}
 	j.most = 1.5 / float64(target)
 	j.space = min(d.limit, 3/float64(target))
-	sorted := slices.Clone(d.bytes)
+	sorted := slices.Clone(d.price)
 	slices.Sort(sorted)
 	for _, share := range []int{3, 2, 1, 0, 0} {
 		if j.count <= target || len(sorted) == 0 {
@@ -175,7 +187,7 @@ func (d *dag) contract(target int) ([]int32, *dag) {
 	return into, c
 }
 
-// trees joins every set with its only reader, or with its only feeder, if at least floor bytes flow between them.
+// trees joins every set with its only reader, or with its only feeder, if a cut between them costs at least floor.
 func (j *joiner) trees(floor int64, target int, feeders bool) {
 	d := j.d
 	const none, many = -1, -2
@@ -198,9 +210,9 @@ func (j *joiner) trees(floor int64, target int, feeders bool) {
 			switch only[from] {
 			case none:
 				only[from] = to
-				flow[from] = d.bytes[k]
+				flow[from] = d.price[k]
 			case to:
-				flow[from] += d.bytes[k]
+				flow[from] += d.price[k]
 			default:
 				only[from] = many
 			}
@@ -279,7 +291,7 @@ func (d *dag) deep() []int32 {
 
 // quotient is the graph of n sets of units; edges between two sets are one.
 func (d *dag) quotient(into []int32, n int) *dag {
-	q := &dag{n: n, work: make([]float64, n), room: make([]float64, n), mask: make([]uint64, n), tied: make([]bool, n), limit: d.limit}
+	q := &dag{n: n, work: make([]float64, n), room: make([]float64, n), mask: make([]uint64, n), tied: make([]bool, n), limit: d.limit, whole: d.whole, each: d.each, byteT: d.byteT, hidden: d.hidden}
 	for u := range q.mask {
 		q.mask[u] = ^uint64(0)
 	}
@@ -320,18 +332,100 @@ func (d *dag) quotient(into []int32, n int) *dag {
 		}
 		q.succ.start = append(q.succ.start, int32(len(q.succ.data)))
 	}
+	q.findPrices()
 	return q
 }
 
+// findPrices works out what cuts cost. Where units do not stand in topological order yet, slack is not known, and the way
+// counts in full.
+func (d *dag) findPrices() {
+	if !d.hidden {
+		d.price = d.bytes // links carry them, whenever that is
+		return
+	}
+	d.price = make([]int64, len(d.bytes))
+	for k, b := range d.bytes {
+		d.price[k] = 1 + int64(d.each+d.byteT*float64(b))
+	}
+	// The longest ways to a unit's start, and from its start to the end.
+	top, rest := make([]float64, d.n), make([]float64, d.n)
+	longest := 0.0
+	for u := range int32(d.n) {
+		end := top[u] + d.work[u]*d.whole
+		longest = max(longest, end)
+		for _, w := range d.succ.of(u) {
+			if w < u {
+				return
+			}
+			top[w] = max(top[w], end)
+		}
+	}
+	for u := int32(d.n) - 1; u >= 0; u-- {
+		for _, w := range d.succ.of(u) {
+			rest[u] = max(rest[u], rest[w])
+		}
+		rest[u] += d.work[u] * d.whole
+	}
+	for u := range int32(d.n) {
+		for k := d.succ.start[u]; k < d.succ.start[u+1]; k++ {
+			slack := longest - top[u] - d.work[u]*d.whole - rest[d.succ.data[k]]
+			way := float64(d.price[k])
+			// A transfer that nobody waits for still keeps a link busy.
+			d.price[k] = 1 + int64(way/8+max(0, way-max(0, slack)))
+		}
+	}
+}
+
+// meanWay is the way of a value between two processors over idle links, on average over those between which there is
+// one: a time for each value, and one for each byte, in picoseconds.
+func meanWay(pf *ir.Platform) (each, perByte float64) {
+	const probe = 1 << 20
+	routes := ir.NewRoutes(pf)
+	pairs := 0
+	time := func(c *ir.Copy, size int64) float64 {
+		if c == nil {
+			return 0
+		}
+		return float64(c.Time(size))
+	}
+	way := func(a, b *ir.Processor, size int64) (float64, bool) {
+		t := time(a.Download, size) + time(b.Upload, size)
+		if a.Device == b.Device {
+			return t, true
+		}
+		route := routes.Find(a.Device, b.Device, size)
+		for _, l := range route {
+			t += float64(pf.Links[l].Time(size))
+		}
+		return t, route != nil
+	}
+	for a := range pf.Processors {
+		for b := range pf.Processors {
+			if a == b {
+				continue
+			}
+			least, ok := way(&pf.Processors[a], &pf.Processors[b], 0)
+			more, okMore := way(&pf.Processors[a], &pf.Processors[b], probe)
+			if ok && okMore {
+				each += least
+				perByte += (more - least) / probe
+				pairs++
+			}
+		}
+	}
+	pairs = max(pairs, 1)
+	return each / float64(pairs), max(0, perByte) / float64(pairs)
+}
+
 // stretches cuts the order of the units, which is topological, into stretches of at most most work and space
-// memory, at the borders that the fewest bytes cross in the second half of each. Where mixed is false, only units
+// memory, at the borders that cost least to cut in the second half of each. Where mixed is false, only units
 // that the same processors support share a stretch.
 func (d *dag) stretches(most, space float64, mixed bool) ([]int32, int) {
 	cross := make([]int64, d.n+1) // by border
 	for u := range int32(d.n) {
 		for k := d.succ.start[u]; k < d.succ.start[u+1]; k++ {
-			cross[u+1] += d.bytes[k]
-			cross[d.succ.data[k]+1] -= d.bytes[k]
+			cross[u+1] += d.price[k]
+			cross[d.succ.data[k]+1] -= d.price[k]
 		}
 	}
 	for i := range d.n {

@@ -18,7 +18,7 @@ func TestCoarsen(t *testing.T) {
 				t.Fatal(err)
 			}
 			n := p.Graph.NumNodes()
-			levels, sizes := Coarsen(p, []int{n / 3, n / 12})
+			levels, sizes := Coarsen(p, ir.Latency, []int{n / 3, n / 12})
 			if len(levels) == 0 {
 				t.Errorf("%s: %d nodes were not coarsened", shape, n)
 			}
