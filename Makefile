@@ -117,7 +117,7 @@ bench-scale: ## place synthetic graphs of 1,000 to 1,000,000 nodes on eight proc
 	$(GO) run ./passes/bench scale
 
 .PHONY: properties
-properties: ## hold 10,000 random placement problems against every rule, all plans and the from-scratch model (COUNT=10000; takes half an hour)
+properties: ## hold 10,000 random placement problems against every rule, all plans and the from-scratch model (COUNT=10000; takes an hour)
 	PROPERTY_COUNT=$(or $(COUNT),10000) $(GO) test -count=1 -timeout 4h -v -run 'Properties|Exhaustive|AgreesWithEvaluate|BoundsHold' ./passes ./passes/sched ./passes/bound
 
 .PHONY: fuzz

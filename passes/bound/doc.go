@@ -3,9 +3,11 @@
 //
 //   - Path: the longest path, with what it must pay to change processor.
 //   - Area: all work, shared by all processors.
-//   - Chain: the runs that a plan must walk through, each one blocking call.
-//   - Labels: all work with what cuts cost, and what cannot be if nothing takes
-//     longer than a supposed value.
+//   - Chain: the runs that a plan must walk through, each one blocking call, as
+//     often as processors may have one and where memory has room, and the runs
+//     beside them that it takes to do two things at once.
+//   - Labels: all work with what cuts cost, replicas or not, and what cannot be
+//     if nothing takes longer than a supposed value.
 //
 // Reduce takes away what memory forbids first. Multipliers come from linear
 // programmes, subgradients and messages in floating point; what is reported is
