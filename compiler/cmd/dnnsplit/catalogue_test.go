@@ -7,9 +7,11 @@ import (
 	"go/token"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -144,7 +146,8 @@ func recorded() {
 }
 
 // checkExercised wants every message of the page of errors among what scripts made
-// the command print, or among what a Go test expects.
+// the command print, or among what a Go test expects, or in the list of those that
+// neither is known to see. Messages that depend on time are in the list, too.
 func checkExercised(t *testing.T, root, seen string) {
 	t.Helper()
 	var outputs, expected []string
@@ -166,17 +169,37 @@ func checkExercised(t *testing.T, root, seen string) {
 		}
 	}
 	expected = expectations(t, root)
+	text, err := os.ReadFile(filepath.Join(root, "testdata", "errors-unseen.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, line := range strings.Split(string(text), "\n") {
+		if line != "" && !strings.HasPrefix(line, "#") {
+			known[line] = true
+		}
+	}
 	byScript, byTest, unseen := 0, 0, 0
 	for _, e := range catalogue(t, root) {
+		listed := known[e.text]
+		delete(known, e.text)
 		switch {
 		case e.among(outputs):
 			byScript++
 		case e.among(expected) || e.quoted(expected):
 			byTest++
 		default:
-			unseen++
-			t.Logf("no script and no test sees %q", e.text)
+			if unseen++; !listed {
+				t.Errorf("no script and no test sees %q, and testdata/errors-unseen.txt does not list it", e.text)
+			}
+			continue
 		}
+		if listed {
+			t.Logf("testdata/errors-unseen.txt lists %q, which is seen", e.text)
+		}
+	}
+	for _, text := range slices.Sorted(maps.Keys(known)) {
+		t.Errorf("testdata/errors-unseen.txt lists %q, which compiler/docs/errors.md does not have", text)
 	}
 	t.Logf("%d messages are seen by scripts, %d more are expected by tests, %d by neither", byScript, byTest, unseen)
 	if byScript < 100 {

@@ -72,8 +72,9 @@ func flagNames(cmd *cobra.Command) []string {
 func modelOrCommand(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		if _, err := os.Lstat(args[0]); err != nil {
-			var names []string
-			for _, c := range availableCommands(cmd) {
+			commands := availableCommands(cmd)
+			names := make([]string, 0, len(commands))
+			for _, c := range commands {
 				names = append(names, c.Name())
 			}
 			hint := profiles.DidYouMean(args[0], names)

@@ -50,8 +50,13 @@ type flagGroup struct {
 // included, in the order of their groups.
 func flagGroups(cmd *cobra.Command) []flagGroup {
 	groups := []flagGroup{
-		{title: optionsGroup}, {title: steerGroup}, {title: searchGroup}, {title: measureGroup},
-		{title: outputGroup}, {title: limitsGroup}, {title: generalGroup},
+		{title: optionsGroup},
+		{title: steerGroup},
+		{title: searchGroup},
+		{title: measureGroup},
+		{title: outputGroup},
+		{title: limitsGroup},
+		{title: generalGroup},
 	}
 	add := func(f *pflag.Flag) {
 		title := optionsGroup

@@ -103,11 +103,12 @@ func ports(in *compiler.Inspection, names []string) []inspectPort {
 
 // printPorts prints what goes in and out, by the names that --shape and --input take.
 func printPorts(u *ui, in *compiler.Inspection) {
-	var rows [][]string
-	for _, p := range ports(in, in.Analysis.GraphInputs()) {
+	ins, outs := ports(in, in.Analysis.GraphInputs()), ports(in, in.Analysis.GraphOutputs())
+	rows := make([][]string, 0, len(ins)+len(outs))
+	for _, p := range ins {
 		rows = append(rows, []string{"input", p.Name, p.Type})
 	}
-	for _, p := range ports(in, in.Analysis.GraphOutputs()) {
+	for _, p := range outs {
 		rows = append(rows, []string{"output", p.Name, p.Type})
 	}
 	u.printf("\n")
