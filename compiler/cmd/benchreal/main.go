@@ -5,7 +5,9 @@
 // core and over ONNX Runtime's own ways to use both.
 //
 // What is known stands in the work folder: a run goes on where the last one ended,
-// model by model. Nothing else should run on the machine meanwhile.
+// model by model. Nothing else should run on the machine meanwhile. A high priority
+// (nice -n -20) helps where something does; a real-time one does not: Linux holds
+// such threads up for 50 ms of every second that they fill, which pipelines do.
 package main
 
 import (
