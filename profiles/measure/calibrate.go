@@ -147,7 +147,7 @@ func newSystem(c *profiles.CostFile) *system {
 		s.cold = max(*cold-*warm, 0)
 	}
 	for i := range c.SubmodelRuns {
-		if r := &c.SubmodelRuns[i]; !(r.Whole && r.Shared) {
+		if r := &c.SubmodelRuns[i]; !r.Whole || !r.Shared {
 			s.rows = append(s.rows, s.row(r))
 		}
 	}
