@@ -30,7 +30,7 @@ type Exact struct {
 // Sizes of problems that Exact takes on.
 const (
 	exactNodes  = 24
-	exactSlots  = 24
+	exactSlots  = 32 // sets of them are uint32
 	exactValues = 96
 )
 
