@@ -336,10 +336,14 @@ func (d *dag) quotient(into []int32, n int) *dag {
 	return q
 }
 
+// mostTimed is the most units whose slack is worth its passes over all edges: the levels of larger graphs are merged many
+// times over before a unit is moved by itself.
+const mostTimed = 50_000
+
 // findPrices works out what cuts cost. Where units do not stand in topological order yet, slack is not known, and the way
-// counts in full.
+// counts in full; bytes alone count on levels of more than mostTimed units.
 func (d *dag) findPrices() {
-	if !d.hidden {
+	if !d.hidden || d.n > mostTimed {
 		d.price = d.bytes // links carry them, whenever that is
 		return
 	}
