@@ -81,6 +81,8 @@ func TestEncodeRefuses(t *testing.T) {
 		"entry \"s\" is there twice":                                            {Entries: []CostEntry{ok, ok}},
 		"the text \"\\xff\" is not UTF-8":                                       {Machine: map[string]string{"cpu": "\xff"}},
 		"scale is 0, expected a number from 0.001 to 1000":                      {Parameters: Parameters{Scale: number(0)}},
+		"busy is 0.5, expected a number from 1 to 1000":                         {Parameters: Parameters{Busy: number(0.5)}},
+		"error is 2, expected a share from 0 to 1":                              {Parameters: Parameters{Error: number(2)}},
 		"bytes_per_us is NaN, expected a number such as 12000":                  {Parameters: Parameters{Download: &CopyCost{0, math.NaN()}}},
 		"launch_us is -1, expected microseconds from 0 to 1e+12":                {Parameters: Parameters{LaunchUs: number(-1)}},
 		"entry \"s\": runs is 0, expected at least 1":                           with(func(e *CostEntry) { e.Runs = 0 }),

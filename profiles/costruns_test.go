@@ -74,31 +74,32 @@ func TestMergeRuns(t *testing.T) {
 }
 
 func TestRunErrors(t *testing.T) {
-	for name, change := range map[string]func(*CostFile){
-		"a signature without an entry": func(c *CostFile) { c.SubmodelRuns[0].Units[0].Signature = "A" },
-		"units that do not ascend":     func(c *CostFile) { c.SubmodelRuns[0].Units[1].Signature = "a" },
-		"no units":                     func(c *CostFile) { c.SubmodelRuns[0].Units = nil },
-		"a count of 0":                 func(c *CostFile) { c.SubmodelRuns[0].Units[0].Count = 0 },
-		"no runs":                      func(c *CostFile) { c.SubmodelRuns[0].Runs = 0 },
-		"negative bytes":               func(c *CostFile) { c.SubmodelRuns[0].InputBytes = -1 },
-		"a negative time":              func(c *CostFile) { c.SubmodelRuns[0].MedianUs = -1 },
-		"a run that is there twice":    func(c *CostFile) { c.SubmodelRuns = append(c.SubmodelRuns, c.SubmodelRuns[0]) },
+	for want, change := range map[string]func(*CostFile){
+		`sub-model run 1: "A" has no entry`:                          func(c *CostFile) { c.SubmodelRuns[0].Units[0].Signature = "A" },
+		"sub-model run 1: its units must ascend":                     func(c *CostFile) { c.SubmodelRuns[0].Units[1].Signature = "a" },
+		"sub-model run 1: it has no units":                           func(c *CostFile) { c.SubmodelRuns[0].Units = nil },
+		"a unit is there 0 times, expected at least once":            func(c *CostFile) { c.SubmodelRuns[0].Units[0].Count = 0 },
+		"runs is 0, expected at least 1":                             func(c *CostFile) { c.SubmodelRuns[0].Runs = 0 },
+		"numbers and sizes of inputs and outputs must be at least 0": func(c *CostFile) { c.SubmodelRuns[0].InputBytes = -1 },
+		"median_us is -1, expected microseconds from 0 to 1e+12":     func(c *CostFile) { c.SubmodelRuns[0].MedianUs = -1 },
+		"sub-model run 3 is there twice":                             func(c *CostFile) { c.SubmodelRuns = append(c.SubmodelRuns, c.SubmodelRuns[0]) },
 	} {
 		c := fileWithRuns()
 		change(c)
-		if err := c.Encode(&bytes.Buffer{}); err == nil {
-			t.Errorf("%s is written", name)
+		if err := c.Encode(&bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %s", err, want)
 		}
 	}
 	good := encodeText(t, fileWithRuns())
 	for _, r := range []struct{ old, new, want string }{
-		{`[[0,2],[1,1]]`, `[[0,2],[7,1]]`, "names entry 7, there are 2"},
+		{`[[0,2],[1,1]]`, `[[0,2],[7,1]]`, "a sub-model run names entry 7, there are 2"},
 		{`[[0,2],[1,1]]`, `[[0,2],[1]]`, "expected [entry, count]"},
-		{`[[0,2],[1,1]]`, `[[1,2],[0,1]]`, "must ascend"},
+		{`[[0,2],[1,1]]`, `[[1,2],[0,1]]`, "a sub-model run: its units must ascend"},
 		{`[[0,2],[1,1]]`, `{}`, "expected a list"},
 		{`"whole":true`, `"whole":1`, "expected true or false"},
 		{`"inputs":1`, `"inputs":-1`, "at least 0"},
 		{`"runs":9`, `"rums":9`, "did you mean"},
+		{`"submodel_runs": [`, `"submodel_runs": [{"units":[[1,1]],"inputs":1,"input_bytes":5,"outputs":1,"output_bytes":5,"median_us":2,"runs":7,"shared":true},`, "this sub-model run is there twice"},
 	} {
 		text := strings.Replace(good, r.old, r.new, 1)
 		if text == good {

@@ -3,6 +3,7 @@ package profiles
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -266,6 +267,23 @@ processors:
 	}
 }
 
+// TestOddAliases wants the reason why an alias is not followed.
+func TestOddAliases(t *testing.T) {
+	list, processors := "unsupported: &l ["+strings.Repeat("Loop,", 80000)+"]", ""
+	for i := range 5 {
+		processors += fmt.Sprintf("  - {name: p%d, kind: cpu, peak: {float32: 1GFLOP/s}, memory_bandwidth: 1GB/s, %s}\n", i, list)
+		list = "unsupported: *l"
+	}
+	for want, text := range map[string]string{
+		"aliases expand the file beyond the size of a profile": "schema: dnnsplit/device/v1\nname: a\nmemory: 1GiB\nprocessors:\n" + processors,
+		"an alias that stands for nothing but aliases":         "schema: dnnsplit/device/v1\nname: &x\n  *x\n",
+	} {
+		if _, err := LoadFS(files("a.yaml", text), "."); err == nil || !strings.Contains(allErrors(err), want) {
+			t.Errorf("error %v, want %s", err, want)
+		}
+	}
+}
+
 func TestBounds(t *testing.T) {
 	repeat := strings.Repeat
 	for name, text := range map[string]string{
@@ -289,6 +307,9 @@ func TestBounds(t *testing.T) {
 		var d *diag.Error
 		if !errors.As(err, &d) || d.File != "a.yaml" {
 			t.Errorf("%s: error %v", name, err)
+		}
+		if want := "too many document markers, expected one document a file"; name == "many documents" && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %s", name, err, want)
 		}
 		if n := len(err.Error()); n > 20000 {
 			t.Errorf("%s: the message has %d bytes", name, n)
@@ -335,7 +356,12 @@ func TestLoadFolder(t *testing.T) {
 }
 
 func TestIrregularFile(t *testing.T) {
-	fsys := fstest.MapFS{"a.yaml": {Mode: fs.ModeNamedPipe}}
+	fsys := files("a.yaml", device("a"))
+	fsys["fleet.yaml"] = &fstest.MapFile{Mode: fs.ModeNamedPipe}
+	if _, err := LoadFS(fsys, "."); err == nil || err.Error() != "fleet.yaml: cannot read the links: not a regular file" {
+		t.Errorf("error %v", err)
+	}
+	fsys = fstest.MapFS{"a.yaml": {Mode: fs.ModeNamedPipe}}
 	_, err := LoadFS(fsys, ".")
 	if err == nil || err.Error() != "a.yaml: cannot read the profile: not a regular file" {
 		t.Errorf("error %v", err)

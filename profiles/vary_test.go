@@ -1,6 +1,7 @@
 package profiles
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -55,8 +56,8 @@ func TestWithoutDevice(t *testing.T) {
 	for _, dev := range fleet.Platform.Devices {
 		less, err := fleet.WithoutDevice(dev.Name)
 		if dev.Name == fleet.Platform.Devices[fleet.Platform.Source].Name {
-			if err == nil {
-				t.Errorf("the source %s can be taken away", dev.Name)
+			if want := fmt.Sprintf("inputs appear on %s (source)", dev.Name); err == nil || err.Error() != want {
+				t.Errorf("the source %s is taken away: %v, want %s", dev.Name, err, want)
 			}
 			continue
 		}
@@ -87,5 +88,17 @@ func TestWithoutDevice(t *testing.T) {
 		if less.Platform.Devices[less.Platform.Source].Name != fleet.Platform.Devices[fleet.Platform.Source].Name {
 			t.Errorf("without %s the source is another", dev.Name)
 		}
+	}
+}
+
+func TestLastDevice(t *testing.T) {
+	fleet := mustLoad(t, "a.yaml", device("a"), "b.yaml", device("b"))
+	fleet.Platform.Sink = 1
+	if _, err := fleet.WithoutDevice("b"); err == nil || err.Error() != "outputs must arrive on b (sink)" {
+		t.Errorf("without the sink: %v", err)
+	}
+	fleet = mustLoad(t, "a.yaml", device("a"))
+	if _, err := fleet.WithoutDevice("a"); err == nil || err.Error() != "a is the only device" {
+		t.Errorf("without the only device: %v", err)
 	}
 }

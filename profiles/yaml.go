@@ -278,8 +278,8 @@ func (f *yamlFile) resolve(n ast.Node) ast.Node {
 			n = v.Value
 		case *ast.AliasNode:
 			if v.Value == nil {
-				f.failAt(at, "an alias without a name"+quoteStar)
-				return nil
+				n = nil // the parser refuses aliases without a name
+				break
 			}
 			name := v.Value.GetToken().Value
 			target, ok := f.anchors[name]

@@ -98,7 +98,7 @@ func TestExternalRefusals(t *testing.T) {
 			t.Skip("no symbolic links here:", err)
 		}
 	}
-	const leaves, absolute, number = "leads out of the model's folder", "is absolute", "is no decimal number of bytes"
+	const leaves, absolute, number = "leads out of the model's folder", "of its external data is absolute: it must be relative to the model's folder", "is no decimal number of bytes"
 	for _, c := range []struct {
 		want string
 		kv   []string
@@ -106,8 +106,8 @@ func TestExternalRefusals(t *testing.T) {
 		{"has no location", nil},
 		{"has no location", []string{"location", ""}},
 		{"has no location", []string{"offset", "0"}},
-		{"is not there", []string{"location", "absent.bin"}},
-		{"is not there", []string{"location", "dangling"}},
+		{"is not there: it belongs beside the model", []string{"location", "absent.bin"}},
+		{"is not there: it belongs beside the model", []string{"location", "dangling"}},
 		{absolute, []string{"location", filepath.Join(dir, "w.bin")}},
 		{absolute, []string{"location", "/dev/zero"}},
 		{absolute, []string{"location", "C:w.bin"}},
@@ -122,12 +122,12 @@ func TestExternalRefusals(t *testing.T) {
 		{"cannot be found", []string{"location", "loop"}},
 		{"cannot be found", []string{"location", "w.bin/x"}},
 		{"cannot be found", []string{"location", strings.Repeat("n", 5000)}},
-		{"backslash", []string{"location", `..\w.bin`}},
-		{"backslash", []string{"location", `sub\x`}},
-		{"holds a NUL", []string{"location", "w.bin\x00.txt"}},
-		{"is a folder", []string{"location", "."}},
-		{"is a folder", []string{"location", "sub"}},
-		{"is a folder", []string{"location", "sub/"}},
+		{"of its external data holds a backslash: folders are separated by /", []string{"location", `..\w.bin`}},
+		{"of its external data holds a backslash: folders are separated by /", []string{"location", `sub\x`}},
+		{"of its external data holds a NUL", []string{"location", "w.bin\x00.txt"}},
+		{"of its external data is a folder", []string{"location", "."}},
+		{"of its external data is a folder", []string{"location", "sub"}},
+		{"of its external data is a folder", []string{"location", "sub/"}},
 		{number, []string{"location", "w.bin", "offset", ""}},
 		{number, []string{"location", "w.bin", "offset", "-64"}},
 		{number, []string{"location", "w.bin", "offset", "+64"}},
@@ -137,7 +137,7 @@ func TestExternalRefusals(t *testing.T) {
 		{number, []string{"location", "w.bin", "offset", "12abc"}},
 		{number, []string{"location", "w.bin", "offset", "9223372036854775808"}},
 		{number, []string{"location", "w.bin", "length", strings.Repeat("9", 10000)}},
-		{"past the end", []string{"location", "w.bin", "offset", "257", "length", "64"}},
+		{`its external data starts at byte 257, past the end of "w.bin", which has 256 bytes`, []string{"location", "w.bin", "offset", "257", "length", "64"}},
 		{"past the end", []string{"location", "w.bin", "offset", "9223372036854775807", "length", "64"}},
 		{"has only 256 bytes", []string{"location", "w.bin", "offset", "193"}},
 		{"has only 256 bytes", []string{"location", "w.bin", "offset", "256", "length", "64"}},
@@ -159,7 +159,7 @@ func TestExternalFIFO(t *testing.T) {
 	if err := mkfifo(filepath.Join(dir, "pipe")); err != nil {
 		t.Skip("no pipes here:", err)
 	}
-	refuse(t, save(t, dir, "m.onnx", marshal(t, withInitializers(outside("location", "pipe")))), Options{}, "no regular file")
+	refuse(t, save(t, dir, "m.onnx", marshal(t, withInitializers(outside("location", "pipe")))), Options{}, "of its external data is no regular file")
 	refuse(t, filepath.Join(dir, "pipe"), Options{}, "no regular file")
 }
 

@@ -67,7 +67,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"empty", nil, "is empty"},
 		{"text", []byte("import onnx\nprint(1)\n"), "it is a text file"},
-		{"html", []byte("\n<!DOCTYPE html><html>404</html>"), "HTML page"},
+		{"html", []byte("\n<!DOCTYPE html><html>404</html>"), "not an ONNX model: it is an HTML page, perhaps an error page: download the model again"},
 		{"json", []byte(`{"model": 1}`), "JSON"},
 		{"xml", []byte(`<?xml version="1.0"?><net/>`), "XML"},
 		{"lfs", []byte("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"), "Git LFS pointer"},
@@ -76,10 +76,11 @@ func TestRefusals(t *testing.T) {
 		{"tflite", []byte("\x1c\x00\x00\x00TFL3abcdefgh"), "TensorFlow Lite"},
 		{"safetensors", []byte("\x10\x00\x00\x00\x00\x00\x00\x00{\"a\":{}}"), "safetensors"},
 		{"no graph", varint(1, 8), "it has no graph"},
-		{"field 0", []byte{0, 0, 0, 0}, "field number 0 is illegal"},
+		{"field 0", []byte{0, 0, 0, 0}, "the field number 0 is illegal"},
 		{"huge field number", cat(plain, protowire.AppendVarint(nil, 1<<40|2)), "is illegal"},
-		{"wire type 7", cat(plain, []byte{8<<3 | 7}), "illegal wire type 7"},
-		{"group", cat(plain, []byte{100<<3&0x7f | 3 | 0x80, 100 >> 4}), "is a group"},
+		{"wire type 7", cat(plain, []byte{8<<3 | 7}), "field 8 has the illegal wire type 7"},
+		{"other bytes", append([]byte{8<<3 | 7}, make([]byte, 2000)...), "not an ONNX model, or it is cut off or damaged"},
+		{"group", cat(plain, []byte{100<<3&0x7f | 3 | 0x80, 100 >> 4}), "is a group, which ONNX does not use"},
 		{"group inside", cat(varint(1, 8), ld(7, ld(11, []byte{99<<3&0x7f | 3 | 0x80, 99 >> 4, 99<<3&0x7f | 4 | 0x80, 99 >> 4}))), "is a group"},
 		{"cut off", cat(varint(1, 8), plain)[:12], "the file is cut off"},
 		{"cut in a tag", cat(plain, []byte{0x80}), "cut off or too long"},
@@ -90,7 +91,7 @@ func TestRefusals(t *testing.T) {
 		{"child in node", cat(varint(1, 8), ld(7, ld(1, ld(3, []byte("r")), []byte{0x0a, 9, 1}))), `node "r": the file is damaged: field 1 claims 9 bytes`},
 		{"child in value", cat(varint(1, 8), ld(7, ld(11, []byte{0x0a, 9, 1}))), "field 1 claims 9 bytes but only 1"},
 		{"wrong wire type", cat(varint(1, 8), ld(7, varint(1, 5))), "field 1 of a GraphProto has the wire type of a number"},
-		{"fixed32 cut", cat(varint(1, 8), ld(7, ld(1, ld(5, []byte{0x15, 1, 2})))), "takes 4 bytes but only 2"},
+		{"fixed32 cut", cat(varint(1, 8), ld(7, ld(1, ld(5, []byte{0x15, 1, 2})))), "takes 4 bytes but only 2 are left"},
 		{"packed floats", cat(varint(1, 8), ld(7, ld(1, ld(5, ld(7, []byte{1, 2, 3}))))), "a list of 4-byte numbers takes 3 bytes"},
 		{"packed ints", cat(varint(1, 8), ld(7, ld(1, ld(5, ld(8, []byte{1, 0x80}))))), "cut off or too long"},
 		{"nested 65", ld(7, nested(65)), "graphs are nested more than 64 deep"},
@@ -112,10 +113,10 @@ func TestRefusals(t *testing.T) {
 		{"ragged floats, large", init1(ld(4, make([]byte, 4097)), 1024), "a list of 4-byte numbers takes 4097 bytes"},
 		{"strings", stringsOf(ld(6, []byte("a"))), "it holds 1 strings, but its dims [2] need 2"},
 		{"no strings", stringsOf(nil), "it has no data, but its dims [2] need 2 elements"},
-		{"strings in raw_data", stringsOf(ld(9, []byte("ab"))), "cannot hold strings"},
+		{"strings in raw_data", stringsOf(ld(9, []byte("ab"))), "its strings are in raw_data, which cannot hold strings"},
 		{"too few int64s", ld(7, ld(5, varint(1, 3000), varint(2, 7), ld(7, make([]byte, 2999)))), "it holds 2999 numbers in int64_data, but its dims [3000] need 3000"},
 		{"too many int64s", ld(7, ld(5, varint(1, 3000), varint(2, 7), ld(7, make([]byte, 3001)))), "it holds 3001 numbers in int64_data, but its dims [3000] need 3000"},
-		{"int64 cut off", ld(7, ld(5, varint(1, 3000), varint(2, 7), ld(7, make([]byte, 2999), []byte{0x80}))), "cut off"},
+		{"int64 cut off", ld(7, ld(5, varint(1, 3000), varint(2, 7), ld(7, make([]byte, 2999), []byte{0x80}))), "the last number of a list is cut off"},
 		{"int64 too long", ld(7, ld(5, varint(1, 300), varint(2, 7), ld(7, make([]byte, 2000), []byte("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00")))), "too long"},
 		{"constant", ld(7, ld(1, ld(3, []byte("c")), ld(5, ld(5, varint(1, 2), varint(2, 1), ld(9, make([]byte, 4)))))), `node "c": it holds 4 bytes`},
 		{"constant without name", ld(7, ld(1, ld(4, []byte("Constant")), ld(5, ld(5, varint(1, 2), varint(2, 1), ld(9, make([]byte, 4)))))), `node "Constant #0": it holds 4 bytes`},
@@ -158,9 +159,9 @@ func deepType(n int) []byte {
 
 func TestRefusedPaths(t *testing.T) {
 	dir := t.TempDir()
-	refuse(t, dir, Options{}, "it is a folder")
+	refuse(t, dir, Options{}, "it is a folder: name the .onnx file in it")
 	refuse(t, filepath.Join(dir, "absent.onnx"), Options{}, "the model cannot be read: no such file")
-	refuse(t, os.DevNull, Options{}, "no regular file")
+	refuse(t, os.DevNull, Options{}, "it is no regular file: copy the model to a file first")
 }
 
 func TestLimits(t *testing.T) {
@@ -192,7 +193,7 @@ func TestCancelled(t *testing.T) {
 	path := save(t, t.TempDir(), "m.onnx", marshal(t, chain(3000)))
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := Open(ctx, path, Options{}); !errors.Is(err, context.Canceled) {
+	if _, err := Open(ctx, path, Options{}); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "reading it was stopped") {
 		t.Errorf("a cancelled reading returns %v", err)
 	}
 }

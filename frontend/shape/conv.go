@@ -17,7 +17,7 @@ type window struct {
 }
 
 // window reads the attributes that convolutions and poolings share, for n
-// spatial axes. kernel may be nil if the attribute must be there.
+// spatial axes. kernel has as many extents, or is nil if the attribute must be there.
 func (c *call) window(n int, kernel []*expr) (window, bool) {
 	w := window{kernel: kernel, auto: c.attrString("auto_pad", "NOTSET"), ceil: c.attrInt("ceil_mode", 0) != 0}
 	if ks, given := c.attrInts("kernel_shape"); given && len(ks) > 0 {
@@ -36,11 +36,7 @@ func (c *call) window(n int, kernel []*expr) (window, bool) {
 		}
 	}
 	if len(w.kernel) != n {
-		if kernel != nil {
-			c.contradict("the kernel has %d spatial axes, the input %d", len(kernel), n)
-		} else {
-			c.reject(c.inputName(0), "kernel_shape is missing")
-		}
+		c.reject(c.inputName(0), "kernel_shape is missing")
 		return w, false
 	}
 	var ok bool

@@ -22,7 +22,7 @@ func TestRecursiveFunctions(t *testing.T) {
 		b = local::F (a)
 		end
 		y = local::F@17 (x)`, Options{})
-	if err == nil || !strings.Contains(err.Error(), "calls itself") {
+	if err == nil || !strings.Contains(err.Error(), "calls itself, directly or through others") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -58,6 +58,9 @@ func TestBombs(t *testing.T) {
 	r, err := Infer(ctx, open(t, m), Options{})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if got := fmt.Sprint(r.Notes()); !strings.Contains(got, "functions and loops nest too deeply or too often to be followed: the shapes that this node makes count as unknown") {
+		t.Errorf("no note that something was not followed in %s", got)
 	}
 	if v, _ := r.Of("y"); v.Type.Rank != 2 {
 		t.Errorf("the function's output is %s", v.Type)

@@ -121,6 +121,9 @@ func TestConcerns(t *testing.T) {
 	if got := draw.Concerns(fleet(t, mesh, "a", "b", "c", "d")); len(got) > 0 {
 		t.Errorf("a fleet without fault: %q", got)
 	}
+	if got, want := draw.Idle("b.costs.json"), "b.costs.json is not used: no processor names it, as in costs: [b.costs.json]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
 	odd := fstest.MapFS{"x.yaml": {Data: []byte("schema: dnnsplit/device/v1\nname: x\nmemory: 1GiB\nprocessors:\n  - {name: cpu, kind: cpu, memory: 2GiB, peak: {float32: 100TFLOP/s}, memory_bandwidth: 1GB/s}\n")}}
 	f, err := profiles.LoadFS(odd, ".")
 	if err != nil {

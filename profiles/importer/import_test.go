@@ -199,6 +199,9 @@ func TestORTNames(t *testing.T) {
 	if e := entry(t, r, "Conv(float32[1,3"); e.MedianUs != 10 {
 		t.Errorf("conv1 costs %g us", e.MedianUs)
 	}
+	if got := fmt.Sprint(r.Coverage.Notes); !strings.Contains(got, "1 kernel does the work of several units that may be placed apart; their time is divided by predicted work") {
+		t.Errorf("notes: %s", got)
+	}
 	if len(r.Coverage.Fused) != 1 || strings.Join(r.Coverage.Fused[0].Nodes, " ") != "conv2 add1 relu2" {
 		t.Errorf("fused: %+v", r.Coverage.Fused)
 	}
@@ -259,7 +262,7 @@ func TestShapes(t *testing.T) {
 	text := sample(t, "ort_residual_disabled.json")
 	text = strings.ReplaceAll(text, `{"float":[1,`, `{"float":[8,`)
 	_, err := importText(t, traced(t, residual("batch")), importer.Options{WarmUp: 1}, "p.json", text)
-	if err == nil || !strings.Contains(err.Error(), "--shape") || !strings.Contains(err.Error(), "float32[8,16,64,64]") {
+	if err == nil || !strings.Contains(err.Error(), "it ran with other shapes than the model's here; bind them with --shape: node \"conv1\" made float32[8,16,64,64] in the profile, and makes float32[1,16,64,64] with the shapes that costs are for") {
 		t.Errorf("a profile of another batch: %v", err)
 	}
 }
@@ -371,6 +374,16 @@ func TestRefuse(t *testing.T) {
 		{"columns", "layerName;execStatus;layerType;execType;realTime (ms);cpuTime (ms)\nx;EXECUTED;Convolution\ny;EXECUTED;Convolution;jit;1;1\n", "columns"},
 		{"time", "layerName;execStatus;layerType;execType;realTime (ms);cpuTime (ms)\nx;EXECUTED;Convolution;jit;soon;1\n", "no time"},
 		{"nothing ran", "layerName;execStatus;layerType;execType;realTime (ms);cpuTime (ms)\nx;NOT_RUN;Convolution;jit;0;0\n", "no node in it ran"},
+		{"no column of times", "layerName;execStatus\n", "the header names no column realTime"},
+		{"another header", "layerNames;execStatus\n", "expected the header layerName;execStatus;layerType;execType;realTime (ms);cpuTime (ms)"},
+		{"not UTF-8", "layerName;execStatus;layerType;execType;realTime (ms);cpuTime (ms)\n\xff;EXECUTED;Convolution;jit;1;1\n", "p.json:2: the line is not UTF-8 text"},
+		{"long line", "layerName;execStatus;layerType;execType;realTime (ms);cpuTime (ms)\n" + strings.Repeat("x", 300_000), "the line is longer than 262144 bytes"},
+		{"odd byte", `[{"cat":"Node","dur":3 @}]`, "not valid JSON: '@' is unexpected"},
+		{"bracket for a value", `[{"cat":"Node","x":]}]`, "not valid JSON: ']' is unexpected"},
+		{"number for a key", `[{"cat":"Node",5}]`, `not valid JSON: expected a key, found "5"`},
+		{"no value", `[{"cat":"Node","name":}]`, "not valid JSON: expected a value, found '}'"},
+		{"open text", `[{"cat":"Node","name":"x` + "\n" + `{"cat":"Node","ts":1}]`, "not valid JSON: a text does not end in its line"},
+		{"negative time", `[{"cat":"Node","name":"x","ts":3,"dur":-7}]`, "not valid JSON: an event has the time 3 and the duration -7"},
 		{"no nodes", `{"report_type":"average","avg_performance":{}}`, "no nodes"},
 	} {
 		_, err := importText(t, m, importer.Options{WarmUp: 1}, "p.json", c.text)
@@ -381,8 +394,29 @@ func TestRefuse(t *testing.T) {
 			t.Errorf("%s: %v; want a sentence with %q", c.name, err, c.want)
 		}
 	}
+	if _, err := importText(t, m, importer.Options{}); err == nil || err.Error() != "no profile is named" {
+		t.Errorf("no profile: %v", err)
+	}
 	_, err := importText(t, m, importer.Options{}, "a.csv", sample(t, "ov_average.csv"), "b.json", sample(t, "trt_profile.json"))
 	if err == nil || !strings.Contains(err.Error(), "import them apart") {
 		t.Errorf("two formats: %v", err)
+	}
+}
+
+// TestPartlyRead wants a note about each part of a profile that is not used.
+func TestPartlyRead(t *testing.T) {
+	m := traced(t, residual(1))
+	whole := ort("1 conv1 Conv 0 900", "2 conv1 Conv 0 10")
+	for _, c := range []struct{ name, text, want string }{
+		{"a line that cannot be read", strings.Replace(whole, "[\n", "[\n{\"cat\":\"Node\", 7},\n", 1), `p.json: 1 lines cannot be read and are left out, the first is line 2: not valid JSON: expected a key, found "7"`},
+		{"TensorRT without its end", `[{"count":3},{"name":"conv1","averageMs":1}`, "p.json: the file ends before its array does; what is whole was read"},
+		{"OpenVINO", "layerName;execStatus;layerType;execType;realTime (ms);cpuTime (ms)\nconv1;EXECUTED;Convolution;jit;1;1\nrelu1;NOT_RUN;Relu;undef;0;0\n", "p.json: 1 row of nodes that were fused into others or optimised out have no time"},
+	} {
+		r, err := importText(t, m, importer.Options{WarmUp: 1}, "p.json", c.text)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		} else if got := strings.Join(r.Coverage.Notes, "\n"); !strings.Contains(got, c.want) {
+			t.Errorf("%s: notes %s, want %s", c.name, got, c.want)
+		}
 	}
 }
