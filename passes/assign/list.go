@@ -26,11 +26,11 @@ func HEFT(ctx context.Context, p *ir.Problem) *ir.Plan {
 		if i%lookEvery == 0 && ctx.Err() != nil {
 			return nil
 		}
-		q := l.earliest(n)
+		q, from := l.earliest(n)
 		if q == ir.NoProc {
 			return nil
 		}
-		l.put(n, q)
+		l.put(n, q, from)
 	}
 	return l.project(ctx)
 }
@@ -201,27 +201,39 @@ func (l *list) ready(n ir.NodeID, q ir.ProcID) ir.Time {
 	return ready
 }
 
-// earliest is the processor on which a node finishes first, ir.NoProc if it can run on none.
-func (l *list) earliest(n ir.NodeID) ir.ProcID {
+// earliest is the processor on which a node finishes first, ir.NoProc if it can run on none, and when it starts there.
+func (l *list) earliest(n ir.NodeID) (proc ir.ProcID, from ir.Time) {
 	best, proc := ir.MaxTime, ir.NoProc
+	written := l.written(n)
 	for q, cost := range l.p.Costs.Row(n) {
 		more := l.groupCost(n, ir.ProcID(q))
-		if cost == ir.Unsupported || more == ir.Unsupported {
-			continue
+		if cost == ir.Unsupported || more == ir.Unsupported || written+cost+more >= best {
+			continue // where it is no sooner without any way, the ways need not be known
 		}
-		if ready := l.ready(n, ir.ProcID(q)); ready < ir.MaxTime {
-			if end := l.busy[q].gap(ready, cost) + cost + more; end < best {
-				best, proc = end, ir.ProcID(q)
+		if ready := l.ready(n, ir.ProcID(q)); ready < ir.MaxTime && ready+cost+more < best {
+			at := l.busy[q].gap(ready, cost)
+			if end := at + cost + more; end < best {
+				best, proc, from = end, ir.ProcID(q), at
 			}
 		}
 	}
-	return proc
+	return proc, from
 }
 
-// put schedules a node on a processor that supports it, into the earliest gap there.
-func (l *list) put(n ir.NodeID, q ir.ProcID) {
+// written is when the last of the nodes that a node reads from ends.
+func (l *list) written(n ir.NodeID) ir.Time {
+	var last ir.Time
+	for _, v := range l.p.Graph.Inputs(n) {
+		if m := l.p.Graph.Producer(v); m != ir.NoNode {
+			last = max(last, l.end[m])
+		}
+	}
+	return last
+}
+
+// put schedules a node on a processor that supports it, from a time on at which there is room for it.
+func (l *list) put(n ir.NodeID, q ir.ProcID, from ir.Time) {
 	cost := l.p.Costs.Of(n, q)
-	from := l.busy[q].gap(l.ready(n, q), cost)
 	l.proc[n], l.start[n], l.end[n] = q, from, from+cost
 	if id := l.p.Graph.Group(n); id != ir.NoGroup {
 		l.group[id] = q

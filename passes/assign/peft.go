@@ -52,23 +52,24 @@ func PEFT(ctx context.Context, p *ir.Problem) *ir.Plan {
 			return nil
 		}
 		i := ready.pop()
-		best, proc := ir.MaxTime, ir.NoProc
+		best, proc, from := ir.MaxTime, ir.NoProc, ir.Time(0)
 		for q, cost := range p.Costs.Row(i) {
 			more := l.groupCost(i, ir.ProcID(q))
 			if cost == ir.Unsupported || more == ir.Unsupported {
 				continue
 			}
 			if at := l.ready(i, ir.ProcID(q)); at < ir.MaxTime {
-				end := min(ir.MaxTime, l.busy[q].gap(at, cost)+cost+more)
+				at = l.busy[q].gap(at, cost)
+				end := min(ir.MaxTime, at+cost+more)
 				if end = min(ir.MaxTime, end+table[int(i)*l.procs+q]); end < best {
-					best, proc = end, ir.ProcID(q)
+					best, proc, from = end, ir.ProcID(q), at
 				}
 			}
 		}
 		if proc == ir.NoProc {
 			return nil
 		}
-		l.put(i, proc)
+		l.put(i, proc, from)
 		for _, v := range g.Outputs(i) {
 			for _, r := range g.Consumers(v) {
 				if waits[r]--; waits[r] == 0 {
