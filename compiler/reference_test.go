@@ -60,6 +60,10 @@ func TestWeightsReference(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	text, err := os.ReadFile(filepath.Join(o.Output, "manifest.json"))
+	if want := "the sub-models share data files with the source by hard links: who writes into one of them changes both"; err != nil || !strings.Contains(string(text), want) {
+		t.Errorf("the manifest does not say that %s: %v", want, err)
+	}
 	a, err := os.Stat(data)
 	if err != nil {
 		t.Fatal(err)
@@ -117,6 +121,24 @@ func TestWeightsReference(t *testing.T) {
 		t.Errorf("that the data are gone is told as %v", err)
 	}
 
+	for location, want := range map[string]string{
+		"data/w.bin":    `the weights are in "data/w.bin", in a folder of their own: sub-models can refer only to data files beside the model; move the file there, or choose other --weights`,
+		"manifest.json": `the weights are in "manifest.json", which is the name of a file of the bundle: rename it, or choose other --weights`,
+	} {
+		dir := t.TempDir()
+		if err := os.Mkdir(filepath.Join(dir, "data"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		o := referring(t, dir)
+		m := onnxtest.Weights(1, 1<<20)
+		m.External(onnxtest.External{Location: location, MinBytes: 1024})
+		if err := m.WriteFile(o.Model); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := bundleOf(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %s", err, want)
+		}
+	}
 	o.Model, o.Pins = write(t, "weights=1MiB"), nil
 	if _, _, err := bundleOf(t.Context(), o); err == nil || !strings.Contains(err.Error(), "external data") {
 		t.Errorf("without external data the error is %v", err)

@@ -68,15 +68,18 @@ func TestResolveRefuses(t *testing.T) {
 		model *onnxpb.ModelProto
 		want  string
 	}{
-		{"undefined input", modelOf(graphOf("x | | y", op("Add(x nowhere -> y)"))), `value "nowhere": the node reads it`},
-		{"undefined output", modelOf(graphOf("x | | y", op("Relu(x -> h)"))), `value "y": it is a graph output`},
-		{"made twice", modelOf(graphOf("x | | h", op("Relu(x -> h)"), op("Tanh(x -> h)"))), `value "h": node "Relu#0" makes it too`},
+		{"undefined input", modelOf(graphOf("x | | y", op("Add(x nowhere -> y)"))), `value "nowhere": the node reads it, but no node makes it and it is no graph input or initializer`},
+		{"undefined output", modelOf(graphOf("x | | y", op("Relu(x -> h)"))), `value "y": it is a graph output, but no node makes it and it is no graph input or initializer`},
+		{"made twice", modelOf(graphOf("x | | h", op("Relu(x -> h)"), op("Tanh(x -> h)"))), `value "h": node "Relu#0" makes it too, each value must have one producer`},
 		{"twice in one node", modelOf(graphOf("x | | h", op("Split(x -> h h)"))), "lists it twice as an output"},
 		{"shadows an input", modelOf(graphOf("x | | x", op("Relu(x -> x)"))), "has the name of a graph input or initializer"},
 		{"shadows an initializer", modelOf(graphOf("x | w | w", op("Relu(x -> w)"))), "has the name of a graph input or initializer"},
 		{"input twice", modelOf(graphOf("x x | | y", op("Relu(x -> y)"))), "listed twice as a graph input"},
 		{"input without a name", modelOf(graphOf("x _ | | y", op("Relu(x -> y)"))), "graph input 1 has no name"},
-		{"self loop", modelOf(graphOf("x | | y", op("Add(x y -> y)"))), "in a circle: Add#0 -> Add#0"},
+		{"initializer without a name", modelOf(graphOf("x | _ | y", op("Relu(x -> y)"))), "an initializer has no name"},
+		{"output without a name", modelOf(graphOf("x | | y _", op("Relu(x -> y)"))), "graph output 1 has no name"},
+		{"operator set 0", &onnxpb.ModelProto{Graph: graphOf("x | | y", op("Relu(x -> y)")), OpsetImport: []*onnxpb.OperatorSetIdProto{{Version: proto.Int64(0)}}}, "it imports version 0 of operator set ai.onnx, versions start at 1"},
+		{"self loop", modelOf(graphOf("x | | y", op("Add(x y -> y)"))), "its nodes depend on one another in a circle: Add#0 -> Add#0"},
 		{"cycle", modelOf(graphOf("x | | c", op("Add(x b -> a)"), op("Relu(a -> b)"), op("Relu(b -> c)"))), "in a circle: "},
 		{
 			"capture of its own output",

@@ -97,6 +97,8 @@ func TestExplainOtherLimits(t *testing.T) {
 		return p
 	}
 	const no, us = ir.Unsupported, ir.Microsecond
+	sink := build([3][2]ir.Time{{us, no}, {us, no}, {us, no}}, false)
+	sink.Platform.Sink = 1
 	for _, c := range []struct {
 		name string
 		p    *ir.Problem
@@ -105,6 +107,7 @@ func TestExplainOtherLimits(t *testing.T) {
 		{"there and back again", build([3][2]ir.Time{{us, no}, {no, us}, {us, no}}, true), "it would fit with up to 2 sub-models for each processor"},
 		{"no way across", build([3][2]ir.Time{{us, no}, {no, us}, {no, us}}, false), `value "ya" must go from device dp to dq, no link leads there`},
 		{"runs nowhere", build([3][2]ir.Time{{us, us}, {no, no}, {us, us}}, true), `no processor may run node "b"`},
+		{"no way to the sink", sink, `no link brings output "yc" from where it can be made to the sink, device "dq"`},
 	} {
 		_, err := Place(t.Context(), c.p, Options{})
 		e, ok := IsInfeasible(err)
@@ -165,6 +168,15 @@ func TestExplainGroups(t *testing.T) {
 	for q := range small.Platform.Processors {
 		small.Platform.Processors[q].MemoryBytes = 150
 	}
+	alone := build()
+	for q := range ir.ProcID(3) {
+		alone.Platform.Processors[q].MemoryBytes = 200
+		for n := range ir.NodeID(3) {
+			if q != 1 {
+				alone.Costs.Set(n, q, ir.Unsupported)
+			}
+		}
+	}
 	apart := build()
 	for n, q := range []ir.ProcID{0, 1, 2} {
 		for k := range ir.ProcID(3) {
@@ -177,7 +189,8 @@ func TestExplainGroups(t *testing.T) {
 		p    *ir.Problem
 		want []string
 	}{
-		{small, []string{`the weights of group "ends" take 200 bytes, 50 more than`, `it would fit if groups might be split: group "ends": node "a" is on`}},
+		{small, []string{`the weights of group "ends" take 200 bytes, 50 more than processor "p" has, the roomiest that may run it`, `it would fit if groups might be split: group "ends": node "a" is on`}},
+		{alone, []string{`the weights of the 3 nodes that run on processor "q" alone take 300 bytes, 100 more than it has`}},
 		{apart, []string{`no processor may run all nodes of group "ends"`, `it would fit if groups might be split: group "ends": node "a" is on p, node "c" on r`}},
 	} {
 		_, err := Place(t.Context(), c.p, Options{})
@@ -204,5 +217,14 @@ func TestExplainLinks(t *testing.T) {
 	e, ok := IsInfeasible(err)
 	if want := `which no link brings to processor "p1", the only one that may run it`; !ok || !e.Proved || !strings.Contains(e.Error(), want) || !strings.Contains(e.Error(), `node "n5" reads value`) {
 		t.Errorf("%q is not in %v", want, err)
+	}
+}
+
+// What is not proved is not said to be.
+func TestExplainWithoutProof(t *testing.T) {
+	p := randomProblem(t, rand.New(rand.NewPCG(11, 12)), 12, 2)
+	const want = "no feasible placement was found: every candidate broke a limit on memory, on the number of sub-models or on where nodes may run"
+	if e := explain(newJob(t.Context(), p, Options{}), ""); e.Proved || !strings.HasPrefix(e.Error(), want) {
+		t.Errorf("%q, want %s", e, want)
 	}
 }

@@ -288,6 +288,15 @@ func TestGoRefuses(t *testing.T) {
 		{one(x4, node("Conv", in("x", "w"), in("y"), attrInt("group", 4)), weight("w", 4, 1, 3, 3)), `node "Conv(y)": the pure-Go engine does not run this Conv: it has 4 groups, one is known`},
 		{one(x4, node("Conv", in("x", "w"), in("y"), attrInts("pads", 1, 1, 0, 0)), weight("w", 4, 4, 3, 3)), "its pads [1 1 0 0] are not the same on both sides"},
 		{one(x4, node("Conv", in("x", "w"), in("y")), weight("w", 4, 4, 9, 9)), "its window does not fit an image of shape"},
+		{one(x4, node("Conv", in("x", "w"), in("y"), attrString("auto_pad", "SAME_UPPER")), weight("w", 4, 4, 2, 2)), "its pads are not the same on both sides"},
+		{one(x4, node("Add", in("x", "w"), in("y"), attrInt("broadcast", 1)), weight("w", 1, 4, 6, 6)), "it broadcasts by the rules of opset 6"},
+		{one(x4, node("Add", in("x", "w"), in("y")), ints("w", 1)), "it computes with integers"},
+		{one(x4, node("Add", in("x", "w"), in("y")), weight("w", 1, 4, 6, 0)), "do not fit"},
+		{one(map[string][]int64{"x": {2, 3}}, node("Relu", in("w"), in("y")), weight("w")), "a weight is a scalar or has no elements"},
+		{one(map[string][]int64{"x": {2, 3}}, node("Dropout", in("x", "r", "m"), in("y")), weight("r"), weight("m")), "its training mode is an input"},
+		{one(map[string][]int64{"x": {2, 3}}, node("Gemm", in("x", "w"), in("y"), attrInt("transA", -1)), weight("w", 3, 4)), "its transpositions are negative"},
+		{one(map[string][]int64{"x": {1, 1}}, node("Reshape", in("x", "to"), in("y")), ints("to")), "its output of shape [] is a scalar or has no elements"},
+		{one(x4, node("Constant", in(), in("c"), attrString("value_string", "a"))), "the pure-Go engine does not run a Constant of this form"},
 		{one(x4, node("MaxPool", in("x"), in("y"), attrInts("kernel_shape", 3, 3), attrInts("strides", 2, 2), attrInt("ceil_mode", 1))), "its ceil_mode makes a window that hangs over"},
 		{one(x4, node("MaxPool", in("x"), in("y"), attrInts("kernel_shape", 2, 6))), "its window is as large as the image"},
 		{one(x4, node("MaxPool", in("x"), in("y", "i"), attrInts("kernel_shape", 2, 2)), nil...), ""},
@@ -326,6 +335,12 @@ func TestGoRefuses(t *testing.T) {
 		{goCase{in: x4, out: in("y"), nodes: []*onnxpb.NodeProto{node("Relu", in("x"), in("y"))}, add: func(m *onnxpb.ModelProto) {
 			m.Graph.Input[0] = tensorInfo("x", ir.Float16, 1)
 		}}, "the pure-Go engine takes and gives float32 only, not float16"},
+		{goCase{in: x4, out: in("y"), nodes: []*onnxpb.NodeProto{node("Relu", in("x"), in("y"))}, add: func(m *onnxpb.ModelProto) {
+			m.Graph.Input[0].Type = &onnxpb.TypeProto{Value: &onnxpb.TypeProto_SequenceType{SequenceType: &onnxpb.TypeProto_Sequence{}}}
+		}}, "the pure-Go engine takes and gives tensors only"},
+		{goCase{in: x4, out: in("y"), nodes: []*onnxpb.NodeProto{node("Relu", in("x"), in("y"))}, add: func(m *onnxpb.ModelProto) {
+			m.Graph.Initializer = append(m.Graph.Initializer, &onnxpb.TensorProto{Name: proto.String("w"), DataType: proto.Int32(int32(ir.Float64)), Dims: []int64{1}, RawData: make([]byte, 8)})
+		}}, "the pure-Go engine cannot hold this weight: it is float64, float32 and int64 are known"},
 	} {
 		path := c.c.model().write(t)
 		err := eng.Check(Model{Path: path})
@@ -338,6 +353,27 @@ func TestGoRefuses(t *testing.T) {
 			t.Errorf("%s is taken", c.want)
 		case !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), path+": "):
 			t.Errorf("got %q, want ... %q", err, c.want)
+		}
+	}
+}
+
+// TestGoRefusesData wants the reason why a model in memory is not run.
+func TestGoRefusesData(t *testing.T) {
+	stored := func(w *onnxpb.TensorProto) []byte {
+		data, err := proto.Marshal(&onnxpb.ModelProto{Graph: &onnxpb.GraphProto{Initializer: []*onnxpb.TensorProto{w}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	for want, data := range map[string][]byte{
+		"m.onnx: is no ONNX model":                           {0xff},
+		"m.onnx: holds no graph":                             {},
+		`weight "w" is in a file of its own`:                 stored(&onnxpb.TensorProto{Name: proto.String("w"), DataType: proto.Int32(1), DataLocation: onnxpb.TensorProto_EXTERNAL.Enum()}),
+		`weight "w" is float64, float32 and int64 are known`: stored(&onnxpb.TensorProto{Name: proto.String("w"), DataType: proto.Int32(int32(ir.Float64)), DoubleData: []float64{1}}),
+	} {
+		if err := OpenGo().Check(Model{Path: "m.onnx", Data: data}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %s", err, want)
 		}
 	}
 }

@@ -83,6 +83,7 @@ func TestNPY(t *testing.T) {
 		"does not fit shape [9999999]": npy("<f4", "(9999999,)", false),
 		"is not of plain numbers":      npy("|O", "(1,)", false, 1),
 		"elements of type V2 cannot be read: save it as a type of ONNX, such as float32 or int64": npy("|V2", "(1,)", false, 1, 2),
+		"its elements of 99999999999 bytes are too wide":                                          npy("|S99999999999", "(1,)", false),
 		"is no Unicode":        npy("<U1", "(1,)", false, 0, 0xd8, 0, 0),
 		"strings are too many": npy("|S0", "(99999999,)", false),
 		"its shape (99999999999999999999) is no list of whole numbers": npy("<f4", "(99999999999999999999)", false),
@@ -149,15 +150,18 @@ func TestTensorProto(t *testing.T) {
 		signed(ir.Int64, bitsAt(ir.Int64, v.Data, 0)) != -1 || bitsAt(ir.Int64, v.Data, 1) != 1<<40 {
 		t.Errorf("int64: %v", v)
 	}
-	for _, bad := range []*onnxpb.TensorProto{
-		{DataType: proto.Int32(1), Dims: []int64{2}, FloatData: []float32{1}},
-		{DataType: proto.Int32(99), Dims: []int64{0}},
-		{DataType: proto.Int32(1), Dims: []int64{-1}},
-		{DataType: proto.Int32(1), Dims: []int64{1 << 40, 1 << 40}},
-		{DataType: proto.Int32(1), Dims: []int64{1}, DataLocation: onnxpb.TensorProto_EXTERNAL.Enum()},
+	for _, c := range []struct {
+		bad  *onnxpb.TensorProto
+		want string
+	}{
+		{&onnxpb.TensorProto{DataType: proto.Int32(1), Dims: []int64{2}, FloatData: []float32{1}}, "a tensor float32[2] does not have 4 bytes of contents"},
+		{&onnxpb.TensorProto{DataType: proto.Int32(99), Dims: []int64{0}}, "cannot be held"},
+		{&onnxpb.TensorProto{DataType: proto.Int32(1), Dims: []int64{-1}}, "a tensor float32[-1] cannot be held"},
+		{&onnxpb.TensorProto{DataType: proto.Int32(1), Dims: []int64{1 << 40, 1 << 40}}, "cannot be held"},
+		{&onnxpb.TensorProto{DataType: proto.Int32(1), Dims: []int64{1}, DataLocation: onnxpb.TensorProto_EXTERNAL.Enum()}, "its contents are in another file"},
 	} {
-		if v, err := valueOf(bad); err == nil {
-			t.Errorf("%v is taken as %s", bad, v)
+		if v, err := valueOf(c.bad); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v is taken as %s, %v; want %s", c.bad, v, err, c.want)
 		}
 	}
 }
@@ -203,9 +207,19 @@ func TestContainerProtos(t *testing.T) {
 	for range 40 {
 		deep = field(5, deep)
 	}
-	for _, bad := range [][]byte{deep, {0xff}, {0x1a, 0xff}, field(6, nil), field(3, []byte{0xff})} {
-		if v, _, err := ParseProto(bad, ir.Sequence); err == nil {
-			t.Errorf("% x is taken as %s", bad, v)
+	for _, c := range []struct {
+		bad  []byte
+		want string
+	}{
+		{deep, "it is nested more than"},
+		{[]byte{0xff}, "it is damaged: unexpected EOF"},
+		{[]byte{0x1a, 0xff}, "it is damaged: unexpected EOF"},
+		{[]byte{0x10, 0xff}, "it is damaged: unexpected EOF"},
+		{field(6, nil), "it holds sparse tensors or maps"},
+		{field(3, []byte{0xff}), ""},
+	} {
+		if v, _, err := ParseProto(c.bad, ir.Sequence); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("% x is taken as %s, %v; want %s", c.bad, v, err, c.want)
 		}
 	}
 	if _, _, err := ParseProto(append(seq, seq...), ir.Optional); err == nil {
@@ -243,6 +257,8 @@ func TestUserInputs(t *testing.T) {
 	write("plain/input_0.pb", tensorPB(t, "", 2))
 	write("plain/z.npy", npy("<f4", "(1,)", false, 0, 0, 0, 0))
 	write("empty/readme.txt", nil)
+	write("twice/x.npy", three)
+	write("twice/input_1.pb", tensorPB(t, "x", 5))
 	write("half/input_0.pb", []byte{0xff})
 	npz := filepath.Join(dir, "both.npz")
 	f, err := os.Create(npz)
@@ -285,13 +301,14 @@ func TestUserInputs(t *testing.T) {
 		t.Errorf("by the names in the files: %v, %v", got, err)
 	}
 	for want, o := range map[string]Options{
-		"is neither a folder of inputs nor an .npz file": {InputSet: x},
-		"holds no file for an input of the model":        {InputSet: filepath.Join(dir, "empty")},
-		"none: inputs cannot be read":                    {InputSet: filepath.Join(dir, "none")},
-		"input_0.pb: input cannot be read":               {InputSet: filepath.Join(dir, "half")},
+		"is neither a folder of inputs nor an .npz file":                                                  {InputSet: x},
+		"holds no file for an input of the model":                                                         {InputSet: filepath.Join(dir, "empty")},
+		"none: inputs cannot be read":                                                                     {InputSet: filepath.Join(dir, "none")},
+		`input_1.pb: value "x": another file in the folder is for this input too`:                         {InputSet: filepath.Join(dir, "twice")},
+		"input_0.pb: input cannot be read":                                                                {InputSet: filepath.Join(dir, "half")},
 		`value "q": a file is given for this input, but the model has no such input; its inputs are x, z`: {InputFiles: map[string]string{"q": x}},
-		"it is neither .npy nor .pb":     {InputFiles: map[string]string{"x": b.model}},
-		"gone.npy: input cannot be read": {InputFiles: map[string]string{"x": filepath.Join(dir, "gone.npy")}},
+		"it is neither .npy nor .pb":                                                                      {InputFiles: map[string]string{"x": b.model}},
+		"gone.npy: input cannot be read":                                                                  {InputFiles: map[string]string{"x": filepath.Join(dir, "gone.npy")}},
 	} {
 		o.Bundle = b.dir
 		if _, err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {

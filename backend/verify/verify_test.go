@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
 	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
+	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxpb"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxtest"
 )
@@ -304,8 +306,8 @@ func TestHints(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"shape": {}}`:                   "hints are no JSON object of shapes, sym and values",
 		`[]`:                              "hints are no JSON object",
-		`{"values": {"x": [1,2]}}`:        "the hint has 2 values, float32[1,4] takes 4",
-		`{"values": {"x": "a"}}`:          "is no number",
+		`{"values": {"x": [1,2]}}`:        "input cannot be made: the hint has 2 values, float32[1,4] takes 4",
+		`{"values": {"x": "a"}}`:          "the hint's value 0: ",
 		`{"values": {"x": null}}`:         "is no number",
 		`{"shapes": {"x": [-1,4]}}`:       "is too large to generate",
 		`{"values": {"x": {"a": [1,2]}}}`: "is no number",
@@ -314,5 +316,25 @@ func TestHints(t *testing.T) {
 		if _, err := Run(context.Background(), Options{Bundle: b.dir}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", text, err, want)
 		}
+	}
+}
+
+// TestWhatCannotBeMade wants the reason why an input is not made of a hint, or at random.
+func TestWhatCannotBeMade(t *testing.T) {
+	for _, c := range []struct {
+		hint any
+		elem ir.ElemType
+		want string
+	}{
+		{1.0, ir.String, "the hint's value 0 is no string"},
+		{"a", ir.Float32, "the hint's value 0: "},
+		{1.0, ir.Complex128, "values of complex128 cannot be given as a hint"},
+	} {
+		if v, err := hinted(c.hint, c.elem, []int64{1}, false); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("the hint %v makes %s, %v; want %s", c.hint, v, err, c.want)
+		}
+	}
+	if v, err := random(rand.New(rand.NewPCG(1, 2)), ir.UndefinedElem, []int64{1}, false, false); err == nil || !strings.Contains(err.Error(), "[1] cannot be filled") || !strings.HasPrefix(err.Error(), "a tensor ") {
+		t.Errorf("a tensor of no type is made: %s, %v", v, err)
 	}
 }

@@ -172,6 +172,10 @@ func TestReadProblemErrors(t *testing.T) {
 		{"long cost", head + procs + values + `"nodes":[{"name":"n","cost_us":[1e13,1],"outputs":["y"]}]}`, "is more than 1e+12 us"},
 		{"sum of costs", head + procs + values + `"nodes":[{"name":"n","cost_us":[1e12,1],"outputs":["y"]},{"name":"m","cost_us":[1e12,1]},{"name":"o","cost_us":[1e12,1]},{"name":"p","cost_us":[1e12,1]},{"name":"q","cost_us":[1e12,1]}]}`, "times add up to"},
 		{"no name", node(`},{"cost_us":[1,1]}`), "node 1: name is missing"},
+		{"empty name", node(`},{"name":"","cost_us":[1,1]}`), "node 1: name is empty"},
+		{"empty name of a value", head + procs + `"nodes":[],"values":[{"name":"","bytes":1}]}`, "value 0: name is empty"},
+		{"no list", node(`,"weights":{}`), `node "n": weights is not a list`},
+		{"long number", head + procs + `"nodes":[],"values":[{"name":"x","bytes":1` + strings.Repeat("0", 2000) + `}]}`, "a number is too long"},
 		{"node twice", node(`},{"name":"n","cost_us":[1,1]}`), `node "n": name is used twice`},
 		{"unknown value", node(`},{"name":"m","cost_us":[1,1],"inputs":["z"]}`), `node "m": unknown value "z"`},
 		{"unknown weight", node(`,"weights":["w"]}`), `node "n": unknown weight "w"`},
@@ -240,11 +244,11 @@ func TestPlanText(t *testing.T) {
 		t.Error(d)
 	}
 	for _, c := range []struct{ text, want string }{
-		{`{}`, "schema is"},
+		{`{}`, `schema is "", not "dnnsplit/plan/v1": this is no plan`},
 		{`{"schema":"dnnsplit/plan/v1","graph":"camera"}`, "submodels is missing"},
 		{`{"schema":"dnnsplit/plan/v1","graph":"other","submodels":[]}`, `the plan is for graph "other", this one is "camera"`},
 		{`{"schema":"dnnsplit/plan/v1","objective":"cost"`, `unknown objective "cost"`},
-		{`{"submodels":[{"processor":"tpu"`, `unknown processor "tpu"`},
+		{`{"submodels":[{"processor":"tpu"`, `sub-model 0: unknown processor "tpu"`},
 		{`{"submodels":[{"processor":"pi","nodes":["z"]`, `sub-model 0: unknown node "z"`},
 		{`{"submodels":[{"processor":"pi"}]`, `sub-model 0: nodes is missing`},
 		{`{"submodels":[{"nodes":[]}]`, `sub-model 0: processor is missing`},
