@@ -140,8 +140,8 @@ func TestExternalRefusals(t *testing.T) {
 		{`its external data starts at byte 257, past the end of "w.bin", which has 256 bytes`, []string{"location", "w.bin", "offset", "257", "length", "64"}},
 		{"past the end", []string{"location", "w.bin", "offset", "9223372036854775807", "length", "64"}},
 		{"has only 256 bytes", []string{"location", "w.bin", "offset", "193"}},
-		{"has only 256 bytes", []string{"location", "w.bin", "offset", "256", "length", "64"}},
-		{"has 63 bytes, but its dims [4 4] need 16 elements of float32, 64 bytes", []string{"location", "w.bin", "length", "63"}},
+		{`its external data needs 64 bytes at byte 256 of "w.bin", which has only 256 bytes`, []string{"location", "w.bin", "offset", "256", "length", "64"}},
+		{"its external data has 63 bytes, but its dims [4 4] need 16 elements of float32, 64 bytes", []string{"location", "w.bin", "length", "63"}},
 		{"has 65 bytes, but", []string{"location", "w.bin", "length", "65"}},
 		{"has 4611686018427387904 bytes, but", []string{"location", "w.bin", "length", "4611686018427387904"}},
 	} {

@@ -91,7 +91,7 @@ func TestRefusals(t *testing.T) {
 		{"child in node", cat(varint(1, 8), ld(7, ld(1, ld(3, []byte("r")), []byte{0x0a, 9, 1}))), `node "r": the file is damaged: field 1 claims 9 bytes`},
 		{"child in value", cat(varint(1, 8), ld(7, ld(11, []byte{0x0a, 9, 1}))), "field 1 claims 9 bytes but only 1"},
 		{"wrong wire type", cat(varint(1, 8), ld(7, varint(1, 5))), "field 1 of a GraphProto has the wire type of a number"},
-		{"fixed32 cut", cat(varint(1, 8), ld(7, ld(1, ld(5, []byte{0x15, 1, 2})))), "takes 4 bytes but only 2 are left"},
+		{"fixed32 cut", cat(varint(1, 8), ld(7, ld(1, ld(5, []byte{0x15, 1, 2})))), "field 2 takes 4 bytes but only 2 are left"},
 		{"packed floats", cat(varint(1, 8), ld(7, ld(1, ld(5, ld(7, []byte{1, 2, 3}))))), "a list of 4-byte numbers takes 3 bytes"},
 		{"packed ints", cat(varint(1, 8), ld(7, ld(1, ld(5, ld(8, []byte{1, 0x80}))))), "cut off or too long"},
 		{"nested 65", ld(7, nested(65)), "graphs are nested more than 64 deep"},
