@@ -13,6 +13,7 @@ import (
 type timeline struct {
 	chunks [][]span
 	widest []ir.Time // by chunk: the longest time between a span of it and the span before
+	ends   []ir.Time // by chunk: the end of its last span
 }
 
 // chunkSpans is the size at which a chunk is split.
@@ -21,33 +22,34 @@ const chunkSpans = 512
 // gap is the earliest start not before ready at which cost fits.
 func (t *timeline) gap(ready, cost ir.Time) ir.Time {
 	// Gaps before the first span that ends after ready are too early.
-	c, _ := slices.BinarySearchFunc(t.chunks, ready, func(s []span, at ir.Time) int { return cmp.Compare(s[len(s)-1].end, at) })
+	c, _ := slices.BinarySearch(t.ends, ready)
 	at := ready
-	for first := true; c < len(t.chunks); c++ {
-		row := t.chunks[c]
-		if !first && t.widest[c] < cost {
-			at = max(at, row[len(row)-1].end)
-			continue
-		}
-		i := 0
-		if first {
-			i, _ = slices.BinarySearchFunc(row, ready, func(s span, at ir.Time) int { return cmp.Compare(s.end, at) })
-			first = false
-		}
+	if c == len(t.ends) {
+		return at
+	}
+	row := t.chunks[c]
+	i, _ := slices.BinarySearchFunc(row, ready, func(s span, at ir.Time) int { return cmp.Compare(s.end, at) })
+	for {
 		for ; i < len(row); i++ {
 			if at+cost <= row[i].start {
 				return at
 			}
 			at = max(at, row[i].end)
 		}
+		for c++; c < len(t.widest) && t.widest[c] < cost; c++ {
+		}
+		at = max(at, t.ends[c-1])
+		if c == len(t.widest) {
+			return at
+		}
+		row, i = t.chunks[c], 0
 	}
-	return at
 }
 
 // add puts a span where gap found room for it.
 func (t *timeline) add(s span) {
 	if len(t.chunks) == 0 {
-		t.chunks, t.widest = [][]span{{s}}, []ir.Time{s.start}
+		t.chunks, t.widest, t.ends = [][]span{{s}}, []ir.Time{s.start}, []ir.Time{s.end}
 		return
 	}
 	// Behind all that starts earlier, and behind spans of no length at the same moment.
@@ -60,6 +62,7 @@ func (t *timeline) add(s span) {
 		t.chunks = slices.Insert(t.chunks, c+1, slices.Clone(row[chunkSpans/2:]))
 		t.chunks[c] = row[:chunkSpans/2]
 		t.widest = slices.Insert(t.widest, c+1, 0)
+		t.ends = slices.Insert(t.ends, c+1, 0)
 		t.measure(c + 1)
 	}
 	t.measure(c)
@@ -78,11 +81,12 @@ func (t *timeline) measure(c int) {
 	}
 	var end ir.Time
 	if c > 0 {
-		end = t.chunks[c-1][len(t.chunks[c-1])-1].end
+		end = t.ends[c-1]
 	}
 	t.widest[c] = 0
 	for _, s := range t.chunks[c] {
 		t.widest[c] = max(t.widest[c], s.start-end)
 		end = max(end, s.end)
 	}
+	t.ends[c] = t.chunks[c][len(t.chunks[c])-1].end
 }
