@@ -408,7 +408,7 @@ func TestPartlyRead(t *testing.T) {
 	m := traced(t, residual(1))
 	whole := ort("1 conv1 Conv 0 900", "2 conv1 Conv 0 10")
 	for _, c := range []struct{ name, text, want string }{
-		{"a line that cannot be read", strings.Replace(whole, "[\n", "[\n{\"cat\":\"Node\", 7},\n", 1), `p.json: 1 lines cannot be read and are left out, the first is line 2: not valid JSON: expected a key, found "7"`},
+		{"a line that cannot be read", strings.Replace(whole, "[\n", "[\n{\"cat\":\"Node\", 7},\n", 1), `p.json: left out lines that cannot be read, 1 in all, the first is line 2: not valid JSON: expected a key, found "7"`},
 		{"TensorRT without its end", `[{"count":3},{"name":"conv1","averageMs":1}`, "p.json: the file ends before its array does; what is whole was read"},
 		{"OpenVINO", "layerName;execStatus;layerType;execType;realTime (ms);cpuTime (ms)\nconv1;EXECUTED;Convolution;jit;1;1\nrelu1;NOT_RUN;Relu;undef;0;0\n", "p.json: 1 row of nodes that were fused into others or optimised out have no time"},
 	} {

@@ -94,7 +94,7 @@ func readORT(file string, s *scanner) (*ortReader, error) {
 		return nil, fileError(file, 0, "the profile holds no event of a node; was the model run before the profile ended?")
 	}
 	if r.unreadable > 0 {
-		r.t.notes = append(r.t.notes, fmt.Sprintf("%s: %d lines cannot be read and are left out, the first is line %d: %v", file, r.unreadable, r.worstLine, r.worst))
+		r.t.notes = append(r.t.notes, fmt.Sprintf("%s: left out lines that cannot be read, %d in all, the first is line %d: %v", file, r.unreadable, r.worstLine, r.worst))
 	}
 	if r.t.truncated {
 		r.t.notes = append(r.t.notes, file+": the file ends before its array does (a session that crashed or still runs); what is whole was read")
