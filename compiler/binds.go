@@ -1,6 +1,7 @@
 package compiler
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
@@ -268,15 +269,7 @@ func (r *Result) slower(p *ir.Problem, at ir.NodeID, from, to ir.ProcID, other *
 	if b.links > a.links {
 		binds = append(binds, r.transfers(p, other)...)
 	}
-	slices.SortStableFunc(binds, func(x, y Bind) int {
-		switch {
-		case x.Us > y.Us:
-			return -1
-		case x.Us < y.Us:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(binds, func(x, y Bind) int { return cmp.Compare(y.Us, x.Us) })
 	if other.Plan.Objective == ir.Throughput {
 		binds = append([]Bind{busiest(p, other)}, binds...)
 	}
@@ -309,13 +302,7 @@ func (r *Result) transfers(p *ir.Problem, other *ir.Placement) []Bind {
 		binds = append(binds, b)
 	}
 	slices.SortStableFunc(binds, func(x, y Bind) int {
-		switch {
-		case x.Us > y.Us:
-			return -1
-		case x.Us < y.Us:
-			return 1
-		}
-		return strings.Compare(x.Value, y.Value)
+		return cmp.Or(cmp.Compare(y.Us, x.Us), strings.Compare(x.Value, y.Value))
 	})
 	return binds[:min(len(binds), bindTransfers)]
 }
