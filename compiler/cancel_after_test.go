@@ -13,6 +13,7 @@ import (
 	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/backend/verify"
 	"github.com/dnnsplit/dnnsplit/compiler"
+	"github.com/dnnsplit/dnnsplit/compiler/rusage"
 	"github.com/dnnsplit/dnnsplit/profiles/measure"
 )
 
@@ -79,7 +80,7 @@ func TestCancelAfter(t *testing.T) {
 			var spent time.Duration
 			done := make(chan struct{})
 			stop := func() {
-				cancelled, spent = time.Now(), cpuTime()
+				cancelled, spent = time.Now(), rusage.CPUTime()
 				cancel()
 				close(done)
 			}
@@ -90,7 +91,7 @@ func TestCancelAfter(t *testing.T) {
 			}
 			err := c.run(ctx)
 			<-done
-			slowest, most = max(slowest, time.Since(cancelled)), max(most, cpuTime()-spent)
+			slowest, most = max(slowest, time.Since(cancelled)), max(most, rusage.CPUTime()-spent)
 			left, rerr := os.ReadDir(scratch)
 			switch {
 			case rerr != nil:

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dnnsplit/dnnsplit/compiler"
+	"github.com/dnnsplit/dnnsplit/compiler/rusage"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -102,7 +103,7 @@ func TestCancel(t *testing.T) {
 				}
 				armed = true
 				stop := func() {
-					cancelled, spent = time.Now(), cpuTime()
+					cancelled, spent = time.Now(), rusage.CPUTime()
 					cancel()
 					close(done)
 				}
@@ -113,7 +114,7 @@ func TestCancel(t *testing.T) {
 				}
 			})
 			<-done
-			slowest, most = max(slowest, time.Since(cancelled)), max(most, cpuTime()-spent)
+			slowest, most = max(slowest, time.Since(cancelled)), max(most, rusage.CPUTime()-spent)
 			cancel()
 			if err == nil {
 				// It was done before the clock struck.

@@ -13,7 +13,7 @@ const module = "github.com/dnnsplit/dnnsplit/"
 // layers lists the packages by layer: a package imports only packages of lower
 // layers, and of its own layer only what stands before it in the list.
 var layers = [][]string{
-	{"frontend/onnxpb", "compiler/diag", "compiler/robust"},
+	{"frontend/onnxpb", "compiler/diag", "compiler/robust", "compiler/rusage"},
 	{"compiler/ir", "frontend/onnxfile"},
 	{
 		"profiles", "profiles/importer", "profiles/draw",

@@ -252,6 +252,8 @@ func (b *bench) load() error {
 	options := make([]runtime.Options, len(b.places))
 	for i, p := range b.places {
 		options[i] = b.options(p)
+		// Threads that look for work after a run would take the cores from the processor's next sub-model.
+		options[i].RestAfterRun = p.submodels > 1 || b.shared
 	}
 	b.Progress("loading the sub-models", -1)
 	b.program, err = newProgram(b.ctx, b.eng, b.Bundle, b.m, b.places, b.workers, options, b.feed, outputs, b.EmulateLinks)
@@ -319,6 +321,7 @@ func (b *bench) rounds() error {
 		}
 		b.Progress(fmt.Sprintf("round %d", round+1), min(float64(spent)/float64(b.Time), 1))
 		for _, c := range b.list {
+			settle(b.ctx)
 			if err := c.turn(); err != nil {
 				return err
 			}

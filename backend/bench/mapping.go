@@ -34,8 +34,8 @@ func ParseMapping(text string) (Mapping, error) {
 // place is a processor of the bundle on this machine.
 type place struct {
 	Mapping
-	device string
-	used   bool // it has sub-models
+	device    string
+	submodels int // how many run there
 }
 
 // places puts the processors of a bundle on cores: as the user says, and those
@@ -90,7 +90,7 @@ func places(m *backend.Manifest, given []Mapping, available []int) (list []place
 			shared = shared || open > len(free)
 			next++
 		}
-		list = append(list, place{g, p.Device, len(p.Submodels) > 0})
+		list = append(list, place{g, p.Device, len(p.Submodels)})
 	}
 	return list, shared, nil
 }
@@ -106,7 +106,7 @@ func share(cpus []int, i, n int) []int {
 
 // union is all cores of the places that have sub-models.
 func union(list []place) []int {
-	return cores(slices.DeleteFunc(slices.Clone(list), func(p place) bool { return !p.used }))
+	return cores(slices.DeleteFunc(slices.Clone(list), func(p place) bool { return p.submodels == 0 }))
 }
 
 // cores is all cores of the places.

@@ -96,6 +96,7 @@ type Options struct {
 	IntraOpThreads int    // threads inside an op; 0 is 1, negative leaves it to the engine
 	InterOpThreads int    // threads over ops, used if Parallel; 0 is 1, negative leaves it to the engine
 	Parallel       bool   // run independent nodes at the same time
+	RestAfterRun   bool   // the session's threads sleep when a run has ended; else they look for work for a time, which other sessions on their cores feel
 	Provider       string // ONNX Runtime's name of an execution provider; "" is CPUExecutionProvider
 	ProfilePrefix  string // if set, a profile is written to a file of this name with a time behind it when the session is closed
 }

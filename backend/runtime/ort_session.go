@@ -126,6 +126,9 @@ func ortOptions(m Model, o Options) (*C.OrtSessionOptions, error) {
 		func() *C.OrtStatus { return C.SetIntraOpNumThreads(opts, threads(o.IntraOpThreads)) },
 		func() *C.OrtStatus { return C.SetInterOpNumThreads(opts, threads(o.InterOpThreads)) },
 	}
+	if o.RestAfterRun {
+		steps = append(steps, func() *C.OrtStatus { return set("session.force_spinning_stop", "1") })
+	}
 	if m.Data != nil && m.Folder != "" {
 		steps = append(steps, func() *C.OrtStatus {
 			return set("session.model_external_initializers_file_folder_path", m.Folder)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/compiler/rusage"
 	"github.com/dnnsplit/dnnsplit/passes"
 	"github.com/dnnsplit/dnnsplit/passes/bench/reference"
 )
@@ -195,9 +196,9 @@ func (t *table) row(r row, p *ir.Problem, o passes.Options, file, checker string
 		}
 	}
 	o.TimeLimit = t.full
-	start, cpu := time.Now(), cpuTime()
+	start, cpu := time.Now(), rusage.CPUTime()
 	got, err := passes.Place(context.Background(), p, o)
-	wall, used := time.Since(start), cpuTime()-cpu
+	wall, used := time.Since(start), rusage.CPUTime()-cpu
 	if err != nil {
 		fmt.Printf("%s %v\n", head, err)
 		t.failed++

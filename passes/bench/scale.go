@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/compiler/rusage"
 	"github.com/dnnsplit/dnnsplit/passes"
 	"github.com/dnnsplit/dnnsplit/passes/bench/gen"
 )
@@ -70,9 +71,9 @@ func scaleRow(shape string, nominal int, p *ir.Problem, o passes.Options) {
 	n := p.Graph.NumNodes()
 	runtime.GC()
 	watch := watchMemory()
-	start, cpu := time.Now(), cpuTime()
+	start, cpu := time.Now(), rusage.CPUTime()
 	got, err := passes.Place(context.Background(), p, o)
-	wall, used := time.Since(start), cpuTime()-cpu
+	wall, used := time.Since(start), rusage.CPUTime()-cpu
 	peak := watch() >> 20
 	if err != nil {
 		fmt.Printf("%-12s %9d %v\n", shape, n, err)

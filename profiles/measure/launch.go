@@ -130,6 +130,8 @@ func (s *session) load(m runtime.Model, value func(name string) (runtime.Held, e
 	return p, func() { p.call.Close(); closeSession() }, nil
 }
 
+// options are those of all sessions. Their threads rest between runs, as they have to where a processor has several
+// sub-models in turn.
 func (s *session) options() runtime.Options {
-	return runtime.Options{Optimization: s.Optimization, IntraOpThreads: s.threads(), Provider: s.Provider}
+	return runtime.Options{RestAfterRun: true, Optimization: s.Optimization, IntraOpThreads: s.threads(), Provider: s.Provider}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"flag"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +15,7 @@ import (
 	ort "github.com/dnnsplit/dnnsplit/backend/runtime"
 	"github.com/dnnsplit/dnnsplit/backend/verify"
 	"github.com/dnnsplit/dnnsplit/compiler/corpus"
+	"github.com/dnnsplit/dnnsplit/compiler/rusage"
 	"github.com/dnnsplit/dnnsplit/frontend"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxtest"
 )
@@ -109,27 +108,8 @@ func cutApart(ctx context.Context, model string, cut corpus.Cut) (int64, error) 
 // cutAs is what the other process does.
 func cutAs(ctx context.Context, model, cut string) error {
 	_, err := corpus.CutModel(ctx, model, bundleOf(model), corpus.Cut(cut), 1, frontend.Options{})
-	fmt.Println(peakMemory())
+	fmt.Println(rusage.PeakMemory())
 	return err
-}
-
-// peakMemory is the largest resident memory that the process had where the system
-// tells (Linux, /proc/self/status), else what Go's runtime took from the system.
-func peakMemory() int64 {
-	if f, err := os.Open("/proc/self/status"); err == nil {
-		defer f.Close()
-		for lines := bufio.NewScanner(f); lines.Scan(); {
-			if text, ok := strings.CutPrefix(lines.Text(), "VmHWM:"); ok {
-				kb, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(text, "kB")), 10, 64)
-				if err == nil {
-					return kb << 10
-				}
-			}
-		}
-	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.Sys)
 }
 
 // sizes lists the files of a bundle that hold models and weights.

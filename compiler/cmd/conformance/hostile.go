@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/dnnsplit/dnnsplit/compiler/corpus"
+	"github.com/dnnsplit/dnnsplit/compiler/rusage"
 	"github.com/dnnsplit/dnnsplit/frontend"
 )
 
@@ -151,7 +152,7 @@ func cutOne(ctx context.Context, file string) error {
 	}
 	defer os.RemoveAll(dir)
 	_, err = corpus.CutModel(ctx, file, filepath.Join(dir, "out"), corpus.Shatter, 1, frontend.Options{})
-	fmt.Println(peakMemory())
+	fmt.Println(rusage.PeakMemory())
 	return err
 }
 

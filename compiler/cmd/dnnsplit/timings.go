@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dnnsplit/dnnsplit/compiler/rusage"
 	"github.com/spf13/pflag"
 )
 
@@ -104,7 +105,7 @@ func newStopwatch() *stopwatch {
 
 // mark starts a lap.
 func (w *stopwatch) mark() {
-	w.at, w.cpu = time.Now(), cpuTime()
+	w.at, w.cpu = time.Now(), rusage.CPUTime()
 	w.bytes, _ = heap()
 }
 
@@ -131,10 +132,10 @@ func (w *stopwatch) settle() {
 	l := &w.laps[w.current]
 	allocated, live := heap()
 	l.wall += time.Since(w.at)
-	l.cpu += cpuTime() - w.cpu
+	l.cpu += rusage.CPUTime() - w.cpu
 	l.bytes += allocated - w.bytes
 	l.heap = live
-	l.peak = peakMemory()
+	l.peak = rusage.PeakMemory()
 	w.mark()
 }
 

@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package rusage
 
 import (
 	"bytes"
@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// cpuTime is the processor time that the program has taken so far.
-func cpuTime() time.Duration {
+// CPUTime is the processor time that this process has taken so far, of all its threads; 0 where that is not known.
+func CPUTime() time.Duration {
 	var ru syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &ru) != nil {
 		return 0
@@ -20,10 +20,10 @@ func cpuTime() time.Duration {
 	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
 }
 
-// peakMemory is the most resident memory, in bytes, that the program has had. On
+// PeakMemory is the most resident memory, in bytes, that this process has had, 0 where that is not known. On
 // Linux it comes from /proc, since what getrusage(2) says there includes the
 // process that started the program.
-func peakMemory() int64 {
+func PeakMemory() int64 {
 	if status, err := os.ReadFile("/proc/self/status"); err == nil {
 		if _, rest, ok := bytes.Cut(status, []byte("VmHWM:")); ok {
 			if f := bytes.Fields(rest); len(f) > 0 {

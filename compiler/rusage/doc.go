@@ -1,0 +1,2 @@
+// Package rusage says what the running process has taken of the machine.
+package rusage
