@@ -191,5 +191,5 @@ func TestNNStreamerRefuses(t *testing.T) {
 	_, err = g.try("nnstreamer", nil)
 	wantError(t, err, "of type bool")
 	_, err = g.try("nnstreamer", func(o *export.Options) { o.Hosts = map[string]string{"moon": "x"} })
-	wantError(t, err, `"moon"`, "no device")
+	wantError(t, err, `a host is given for "moon", which is no device of the bundle`)
 }

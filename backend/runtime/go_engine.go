@@ -130,7 +130,7 @@ func (s *goSession) run(ctx context.Context, feed map[string]*Value) ([]*Value, 
 	if len(p.nodes) > 0 { // else every output is a stored value
 		body, err := proto.Marshal(p.model())
 		if err != nil {
-			return nil, 0, fail("cannot be prepared for the pure-Go engine", err)
+			diag.Bugf("%s: the rewritten model cannot be encoded: %v", s.g.path, err)
 		}
 		s.eng.mu.Lock()
 		results, took, err = compute(ctx, body, p.inputs)

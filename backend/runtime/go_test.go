@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxpb"
@@ -294,6 +296,8 @@ func TestGoRefuses(t *testing.T) {
 		{one(x4, node("Add", in("x", "w"), in("y")), weight("w", 1, 4, 6, 0)), "do not fit"},
 		{one(map[string][]int64{"x": {2, 3}}, node("Relu", in("w"), in("y")), weight("w")), "a weight is a scalar or has no elements"},
 		{one(map[string][]int64{"x": {2, 3}}, node("Dropout", in("x", "r", "m"), in("y")), weight("r"), weight("m")), "its training mode is an input"},
+		{one(map[string][]int64{"x": {2, 3}}, node("Gemm", in("x", "w", "c"), in("y")), weight("w", 3, 4), weight("c", 5)), "a weight of shape [5] does not fit [2,4]"},
+		{one(map[string][]int64{"x": {1 << 15, 1 << 14}}, node("Relu", in("x"), in("y"))), `value "x": an input of shape [32768,16384] is too large for the pure-Go engine`},
 		{one(map[string][]int64{"x": {2, 3}}, node("Gemm", in("x", "w"), in("y"), attrInt("transA", -1)), weight("w", 3, 4)), "its transpositions are negative"},
 		{one(map[string][]int64{"x": {1, 1}}, node("Reshape", in("x", "to"), in("y")), ints("to")), "its output of shape [] is a scalar or has no elements"},
 		{one(x4, node("Constant", in(), in("c"), attrString("value_string", "a"))), "the pure-Go engine does not run a Constant of this form"},
@@ -393,9 +397,37 @@ func TestGoRecovers(t *testing.T) {
 	}
 	// A tensor without contents makes gorgonia panic.
 	_, _, err = compute(t.Context(), body, []*goTensor{{shape: p.inputs[0].shape}})
-	if err == nil || !strings.Contains(err.Error(), "panicked") {
+	if err == nil || !strings.Contains(err.Error(), "onnx-go panicked: ") {
 		t.Errorf("got %v, want a panic that was recovered", err)
 	}
+	if _, _, err := compute(t.Context(), body, nil); err == nil || err.Error() != "onnx-go sees other inputs than it was given" {
+		t.Errorf("without inputs: %v", err)
+	}
+}
+
+// What onnx-go and gorgonia give is checked before it is taken.
+func TestGoDamage(t *testing.T) {
+	refused := func(err error, want string) {
+		t.Helper()
+		if err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	_, err := fromGo(tensor.CSRFromCoord(tensor.Shape{2, 2}, []int{0}, []int{1}, []float32{3}), []int64{2, 2})
+	refused(err, "it is no dense tensor but *tensor.CS")
+	_, err = fromGo(tensor.New(tensor.WithBacking([]float32{1, 2, 3})), []int64{2})
+	refused(err, "it has 3 elements instead of 2")
+
+	a := gorgonia.NewVector(gorgonia.NewGraph(), gorgonia.Float32, gorgonia.WithShape(2), gorgonia.WithName("a"))
+	sum, err := gorgonia.Add(a, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &goMachine{ctx: t.Context()}
+	_, err = m.apply(sum.Op(), gorgonia.Nodes{a, a}, nil)
+	refused(err, "+ false has an operand without a value")
+	_, err = m.apply(nil, gorgonia.Nodes{a}, nil)
+	refused(err, "a node has operands and no operation")
 }
 
 func readPlan(t *testing.T, c goCase) (*goPlan, error) {

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"fmt"
 	goruntime "runtime"
 	"slices"
 	"testing"
@@ -62,6 +63,11 @@ func TestHeldValues(t *testing.T) {
 		if err := call.Run([]Held{nil}, make([]Held, 1)); err == nil {
 			t.Errorf("%s runs without its input", eng.Name())
 		}
+		if eng.Name() != OpenGo().Name() {
+			if err := call.Run([]Held{goHeld{x}}, make([]Held, 1)); err == nil || err.Error() != `twice.onnx: value "x": input cannot be given to ONNX Runtime: it is not in its memory` {
+				t.Errorf("a value of another engine: %v", err)
+			}
+		}
 		in.Release()
 		call.Close()
 		if err := s.Close(); err != nil {
@@ -92,8 +98,8 @@ func TestCPULists(t *testing.T) {
 
 func TestBind(t *testing.T) {
 	if goruntime.GOOS != "linux" {
-		if Bind([]int{0}) == nil {
-			t.Error("threads are bound where they cannot be")
+		if err := Bind([]int{0}); err == nil || err.Error() != "threads can be bound to cores on Linux only" {
+			t.Errorf("bound, or refused with %v", err)
 		}
 		return
 	}
@@ -113,8 +119,12 @@ func TestBind(t *testing.T) {
 		if got, err := BoundCPUs(); err != nil || !slices.Equal(got, last) {
 			t.Errorf("bound to %v: %v, %v", last, got, err)
 		}
-		if Bind([]int{maxCPU}) == nil && !slices.Contains(all, maxCPU) {
-			t.Error("bound to a core that is not there")
+		want := fmt.Sprintf("a thread cannot be bound to cores %d: sched_setaffinity: invalid argument", maxCPU)
+		if err := Bind([]int{maxCPU}); !slices.Contains(all, maxCPU) && (err == nil || err.Error() != want) {
+			t.Errorf("bound to a core that is not there: %v", err)
+		}
+		if err := Bind([]int{-1}); err == nil || err.Error() != "there is no core -1" {
+			t.Errorf("core -1: %v", err)
 		}
 	}()
 	<-done

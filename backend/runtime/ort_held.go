@@ -60,17 +60,10 @@ func (s *ortSession) Prepare(ctx context.Context) (Call, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	for _, ports := range [][]Port{s.in, s.out} {
-		for _, p := range ports {
-			if err := callable(p.Name); err != nil {
-				return nil, &diag.Error{File: s.path, Value: p.Name, Msg: "value cannot be passed", Err: err}
-			}
-		}
-	}
 	c := &ortPrepared{s: s, ctx: ctx, in: make([]*C.OrtValue, 0, len(s.in)), out: make([]*C.OrtValue, len(s.out)), inNames: make([]*C.char, 0, len(s.in))}
 	for _, ports := range [][]Port{s.in, s.out} {
 		for _, p := range ports {
-			c.names = append(c.names, C.CString(p.Name))
+			c.names = append(c.names, C.CString(p.Name)) // a name without zero bytes: it came from C
 		}
 	}
 	c.outNames = c.names[len(s.in):]

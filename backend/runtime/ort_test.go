@@ -222,13 +222,15 @@ func TestRefusedValues(t *testing.T) {
 		{"rank", map[string]*Value{"x": newTensor(t, ir.Float32, []int64{2, 1}, make([]byte, 8))}, "Invalid rank for input: x"},
 		{"extent", map[string]*Value{"x": newTensor(t, ir.Float32, []int64{3}, make([]byte, 12))}, "Got invalid dimensions for input: x"},
 		{"extra", map[string]*Value{"x": good, "z": good}, "z"},
-		{"nul name", map[string]*Value{"x": good, "a\x00b": good}, "zero byte"},
-		{"nul string", map[string]*Value{"x": {Kind: ir.Tensor, Elem: ir.String, Shape: []int64{1}, Strings: []string{"a\x00b"}}}, "string 0 holds a zero byte"},
-		{"length", map[string]*Value{"x": {Kind: ir.Tensor, Elem: ir.Float32, Shape: []int64{2}, Data: make([]byte, 7)}}, "takes 8 bytes, not 7"},
+		{"nul name", map[string]*Value{"x": good, "a\x00b": good}, "input cannot be given: its name holds a zero byte, which ends a name in C"},
+		{"nul string", map[string]*Value{"x": {Kind: ir.Tensor, Elem: ir.String, Shape: []int64{1}, Strings: []string{"a\x00b"}}}, "string 0 holds a zero byte, which ends a string in C"},
+		{"length", map[string]*Value{"x": {Kind: ir.Tensor, Elem: ir.Float32, Shape: []int64{2}, Data: make([]byte, 7)}}, "a tensor float32[2] takes 8 bytes, not 7"},
 		{"negative", map[string]*Value{"x": {Kind: ir.Tensor, Elem: ir.Float32, Shape: []int64{-2}}}, "shape [-2] is impossible"},
 		{"overflow", map[string]*Value{"x": {Kind: ir.Tensor, Elem: ir.Float32, Shape: []int64{1 << 40, 1 << 40}}}, "is impossible"},
 		{"nil item", map[string]*Value{"x": {Kind: ir.Sequence, Items: []*Value{nil}}}, "item 0 of a sequence is missing"},
-		{"no map", map[string]*Value{"x": {Kind: ir.Map}}, "two tensors"},
+		{"no map", map[string]*Value{"x": {Kind: ir.Map}}, "a map is given as two tensors, keys and values, not 0"},
+		{"empty optional", map[string]*Value{"x": {Kind: ir.Optional}}, "input cannot be given to ONNX Runtime: an empty optional cannot be given"},
+		{"no value", map[string]*Value{"x": good, "o": nil}, "input cannot be given to ONNX Runtime: an empty optional cannot be given"},
 		{"opaque", map[string]*Value{"x": {Kind: ir.Opaque}}, "cannot be held"},
 		{"no element", map[string]*Value{"x": {Kind: ir.Tensor, Shape: []int64{0}}}, "cannot be held"},
 	} {
@@ -270,7 +272,7 @@ func TestRefusedModels(t *testing.T) {
 		{"garbage", Model{Path: file("garbage.onnx", []byte("not a model at all"))}, Options{}, "Protobuf parsing failed"},
 		{"op", Model{Path: file("op.onnx", unknownOp.encode(t))}, Options{}, "Nonsense"},
 		{"provider", Model{Path: file("p.onnx", unknownOp.encode(t))}, Options{Provider: "MoonExecutionProvider"}, "refuses the options"},
-		{"level", Model{Path: file("l.onnx", unknownOp.encode(t))}, Options{Optimization: 9}, "no optimisation level 9"},
+		{"level", Model{Path: file("l.onnx", unknownOp.encode(t))}, Options{Optimization: 9}, "ONNX Runtime refuses the options: there is no optimisation level 9"},
 	} {
 		s, err := eng.Load(c.m, c.o)
 		if err == nil {

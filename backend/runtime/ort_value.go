@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 )
 
@@ -136,9 +137,10 @@ func (e *ortEngine) toORT(v *Value) (*C.OrtValue, error) {
 		}
 		return e.containerToORT(v.Items, ortSequence)
 	case ir.Map:
-		return e.containerToORT(v.Items, ortMap)
+	default:
+		diag.Bugf("a value of kind %q passed its check", v.Kind)
 	}
-	return nil, fmt.Errorf("a value of kind %q cannot be given", v.Kind)
+	return e.containerToORT(v.Items, ortMap)
 }
 
 func (e *ortEngine) containerToORT(items []*Value, kind C.int) (*C.OrtValue, error) {

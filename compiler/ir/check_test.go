@@ -85,13 +85,14 @@ func TestCheckPlan(t *testing.T) {
 		{"unsupported", []ir.Submodel{sub(npu, a, b, c, d)}, []ir.Rule{ir.RuleUnsupported}, `node "b" cannot run on npu`},
 		{"unplaced", []ir.Submodel{sub(host, a, b, c)}, []ir.Rule{ir.RuleUnplaced}, `node "d" is in no sub-model`},
 		{"group", []ir.Submodel{sub(host, a, b, c), sub(npu, d)}, []ir.Rule{ir.RuleGroup}, `group "pair": node "c" is on host, node "d" on npu`},
-		{"group of a replica", []ir.Submodel{sub(host, a, b), with(sub(npu), c), sub(host, c, d)}, []ir.Rule{ir.RuleEmpty, ir.RuleGroup}, `has a replica of node "c" but not node "d"`},
+		{"group of a replica", []ir.Submodel{sub(host, a, b), with(sub(npu), c), sub(host, c, d)}, []ir.Rule{ir.RuleEmpty, ir.RuleGroup}, `group "pair": sub-model 1 (npu) has a replica of node "c" but not node "d"`},
 		{"cycle", []ir.Submodel{sub(host, a, c, d), sub(far, b)}, []ir.Rule{ir.RuleCycle, ir.RuleUnreachable}, "sub-models wait for each other: sub-model 0 (host) -> sub-model 1 (far) -> sub-model 0 (host)"},
 		{"order", []ir.Submodel{sub(host, b, c, d), sub(host, a)}, []ir.Rule{ir.RuleCycle}, "sub-model 0 (host) -> sub-model 1 (host) -> sub-model 0 (host)"},
 		{"too many", []ir.Submodel{sub(host, a, b), sub(npu, c), sub(npu, d)}, []ir.Rule{ir.RuleSubmodels}, "processor npu has 2 sub-models, it may have 1"},
 		{"no way back", []ir.Submodel{sub(far, a), sub(host, b, c, d)}, []ir.Rule{ir.RuleUnreachable}, `value "p" must go from device away to home, no link leads there`},
 		{"no such processor", []ir.Submodel{sub(9, a, b, c, d)}, []ir.Rule{ir.RuleUnsupported}, "there is no processor 9"},
-		{"no such node", []ir.Submodel{sub(host, a, b, c, d, 77)}, []ir.Rule{ir.RuleUnplaced}, "there is no node 77"},
+		{"no such node", []ir.Submodel{sub(host, a, b, c, d, 77)}, []ir.Rule{ir.RuleUnplaced}, "sub-model 0 (host): there is no node 77"},
+		{"not in order", []ir.Submodel{sub(host, b, a, c, d)}, []ir.Rule{ir.RuleOwnedTwice}, "sub-model 0 (host): its nodes are not in order"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			rules, text := broken(ir.CheckPlan(read(t, diamond), &ir.Plan{Submodels: x.subs}))
