@@ -22,9 +22,6 @@ func tiny(j *job) error {
 // exact proves that the best plan of a small problem is optimal, or that there is none, or finds a better one.
 func exact(j *job) error {
 	if j.deadline.IsZero() {
-		if j.best == nil {
-			return j.exactly(j.ctx, unplacedSteps)
-		}
 		return j.exactly(j.ctx, exactSteps)
 	}
 	ctx, cancel := context.WithDeadline(j.ctx, j.deadline)
@@ -52,14 +49,35 @@ func chain(j *job) error {
 	return nil
 }
 
-// tryExactly looks for a plan of a tiny problem, and explains nothing.
-func (j *job) tryExactly() error {
-	e := assign.Exact{Problem: j.p, Objective: j.o.Objective, Limit: ir.MaxTime, Steps: tinySteps}
-	e.Run(j.ctx)
-	if e.Best != nil {
-		j.offer(e.Best)
+// decide finds any plan of a problem of which none is known, or proves that there is none.
+func decide(j *job) error {
+	ctx := j.ctx
+	if !j.deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, j.deadline)
+		defer cancel()
+	}
+	whole := j.decide(ctx, decideSteps)
+	if whole && j.best == nil {
+		return j.impossible()
 	}
 	return nil
+}
+
+// decide offers any plan, if one is found, and says whether the question of whether there is one is settled.
+func (j *job) decide(ctx context.Context, steps int) bool {
+	f := assign.Feasible{Problem: j.p, Steps: steps}
+	f.Run(ctx)
+	if f.Plan != nil {
+		j.offer(f.Plan)
+		j.pool = append(j.pool, f.Plan)
+	}
+	return f.Whole
+}
+
+// impossible explains why no way to place the nodes is left.
+func (j *job) impossible() error {
+	return explain(j, "every way to place the nodes was tried, and breaks a limit on memory, on the number of sub-models or on where nodes may run")
 }
 
 func (j *job) exactly(ctx context.Context, steps int) error {
@@ -73,7 +91,7 @@ func (j *job) exactly(ctx context.Context, steps int) error {
 	}
 	if e.Whole {
 		if j.best == nil {
-			return explain(j, "every way to place the nodes was tried, and breaks a limit on memory, on the number of sub-models or on where nodes may run")
+			return j.impossible()
 		}
 		j.raise(j.best.Value())
 	}
@@ -83,8 +101,12 @@ func (j *job) exactly(ctx context.Context, steps int) error {
 // exactSteps is how many partial plans the proof may look at: some tenths of a second.
 const exactSteps = 150_000
 
-// unplacedSteps is the same where no plan is known: to find one, or to know that there is none, is worth some seconds.
-const unplacedSteps = 3_000_000
+// decideSteps is how many placements of a node the search for any plan may look at: to find one, or to know that there
+// is none, is worth a second or two. relaxSteps is the same for each of many problems that are like one without a plan.
+const (
+	decideSteps = 400_000
+	relaxSteps  = 2_000
+)
 
 // Sizes of problems that are solved before any search, and the partial plans that this may look at.
 const (

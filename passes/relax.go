@@ -36,9 +36,7 @@ func (j *job) quickly(p *ir.Problem, lists bool) *ir.Plan {
 	if lists {
 		steps = append(steps, baselines)
 	}
-	if p.Graph.NumNodes() <= tinyNodes {
-		steps = append(steps, func(k *job) error { return k.tryExactly() })
-	}
+	steps = append(steps, func(k *job) error { k.decide(k.ctx, relaxSteps); return nil })
 	for _, step := range steps {
 		if step(k) != nil || k.best != nil {
 			break

@@ -95,7 +95,7 @@ func Small(r *rand.Rand, nodes int) *ir.Problem {
 	g, costs := smallGraph(r, n, procs, us)
 	p := &ir.Problem{Graph: g, Platform: pf, Costs: costs, Submodels: []int{0, 1, 1, 1, 2, 3}[r.IntN(6)]}
 	if chance(r, 0.4) {
-		tighten(r, p)
+		Tighten(r, p)
 	}
 	return p
 }
@@ -174,8 +174,8 @@ func smallGraph(r *rand.Rand, n, procs int, us func(float64) ir.Time) (*ir.Graph
 	return must(b.Build()), costs
 }
 
-// tighten sets memory limits near what random plans need.
-func tighten(r *rand.Rand, p *ir.Problem) {
+// Tighten sets memory limits near what random plans need.
+func Tighten(r *rand.Rand, p *ir.Problem) {
 	plan := Plan(r, p)
 	m := ir.MeasureMemory(p, plan, ir.Connect(p.Graph, plan))
 	for q := range p.Platform.Processors {
