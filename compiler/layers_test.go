@@ -13,7 +13,7 @@ const module = "github.com/dnnsplit/dnnsplit/"
 // layers lists the packages by layer: a package imports only packages of lower
 // layers, and of its own layer only what stands before it in the list.
 var layers = [][]string{
-	{"frontend/onnxpb", "compiler/diag", "compiler/robust", "compiler/rusage"},
+	{"frontend/onnxpb", "compiler/diag", "compiler/dense", "compiler/robust", "compiler/rusage"},
 	{"compiler/ir", "frontend/onnxfile"},
 	{
 		"profiles", "profiles/importer", "profiles/draw",
@@ -34,9 +34,10 @@ var apart = []string{"frontend", "passes", "backend"}
 
 // forbidden are imports that a subtree must never have, whatever its layer.
 var forbidden = map[string][]string{
-	"compiler/ir":   {"google.golang.org/protobuf", module + "frontend/"},
-	"compiler/diag": {module},
-	"passes":        {"google.golang.org/protobuf", module + "frontend/", module + "profiles"},
+	"compiler/ir":    {"google.golang.org/protobuf", module + "frontend/"},
+	"compiler/diag":  {module},
+	"compiler/dense": {module},
+	"passes":         {"google.golang.org/protobuf", module + "frontend/", module + "profiles"},
 }
 
 type listed struct {

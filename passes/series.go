@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/dnnsplit/dnnsplit/compiler/dense"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 )
 
@@ -125,20 +126,10 @@ func blocksOf(g *ir.Graph) []block {
 // tasksOf are the connected parts of nodes, which are consecutive, without the last one.
 func tasksOf(g *ir.Graph, nodes []ir.NodeID) []task {
 	first, count := nodes[0], len(nodes)-1
-	root := make([]int, count)
-	for i := range root {
-		root[i] = i
-	}
-	find := func(i int) int {
-		for root[i] != i {
-			root[i] = root[root[i]]
-			i = root[i]
-		}
-		return i
-	}
+	sets := dense.NewSets(count)
 	join := func(a, b ir.NodeID) {
 		if a >= first && int(a-first) < count {
-			root[max(find(int(a-first)), find(int(b-first)))] = min(find(int(a-first)), find(int(b-first)))
+			sets.Join(int(a-first), int(b-first))
 		}
 	}
 	for _, n := range nodes[:count] {
@@ -156,7 +147,7 @@ func tasksOf(g *ir.Graph, nodes []ir.NodeID) []task {
 	at := map[int]int{}
 	var tasks []task
 	for i, n := range nodes[:count] {
-		r := find(i)
+		r := sets.Find(i)
 		k, ok := at[r]
 		if !ok {
 			k = len(tasks)

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/dnnsplit/dnnsplit/compiler/dense"
 	"github.com/dnnsplit/dnnsplit/profiles"
 )
 
@@ -22,17 +23,7 @@ type nodeTime struct {
 // without the overhead of an operation, of which a fused kernel has one.
 func (a *attribution) share(work func(n *Node) float64) []nodeTime {
 	times := make([]nodeTime, len(a.m.Nodes))
-	root := make([]int, len(a.t.layers))
-	for l := range root {
-		root[l] = l
-	}
-	find := func(l int) int {
-		for root[l] != l {
-			root[l] = root[root[l]]
-			l = root[l]
-		}
-		return l
-	}
+	sets := dense.NewSets(len(a.t.layers))
 	// Copies add to a node and join nothing.
 	main := func(layers []int) int {
 		for _, l := range layers {
@@ -46,8 +37,7 @@ func (a *attribution) share(work func(n *Node) float64) []nodeTime {
 		first := main(a.taken[i])
 		for _, l := range a.taken[i] {
 			if first >= 0 && a.how[l] != byNeighbour {
-				x, y := find(l), find(first)
-				root[max(x, y)] = min(x, y)
+				sets.Join(l, first)
 			}
 		}
 	}
@@ -58,14 +48,15 @@ func (a *attribution) share(work func(n *Node) float64) []nodeTime {
 			l = a.fused[i]
 		}
 		if l >= 0 {
-			members[find(l)] = append(members[find(l)], i)
+			r := sets.Find(l)
+			members[r] = append(members[r], i)
 		}
 		times[i].state = a.state[i]
 	}
 	sum := make([]nodeTime, len(a.t.layers))
 	for l := range a.t.layers {
 		if a.how[l] != unresolved && a.how[l] != byNeighbour {
-			sum[find(l)].add(&a.t.layers[l])
+			sum[sets.Find(l)].add(&a.t.layers[l])
 		}
 	}
 	for r, nodes := range members {

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/dnnsplit/dnnsplit/compiler/dense"
 )
 
 // bounds of the search for a part of the graph that a layer can stand for
@@ -20,23 +22,12 @@ type part struct {
 // loose finds the parts of the graph whose nodes satisfy open. Nodes that compute
 // with shapes do not join others: they reach through the whole graph.
 func (a *attribution) loose(open func(i int) bool) []part {
-	root := make([]int, len(a.m.Nodes))
-	for i := range root {
-		root[i] = i
-	}
-	find := func(i int) int {
-		for root[i] != i {
-			root[i] = root[root[i]]
-			i = root[i]
-		}
-		return i
-	}
+	sets := dense.NewSets(len(a.m.Nodes))
 	member := func(i int) bool { return open(i) && !a.m.Nodes[i].Shapes }
 	for i := range a.m.Nodes {
 		for _, p := range a.reads[i] {
 			if member(i) && member(p) {
-				x, y := find(i), find(p)
-				root[max(x, y)] = min(x, y)
+				sets.Join(i, p)
 			}
 		}
 	}
@@ -46,10 +37,11 @@ func (a *attribution) loose(open func(i int) bool) []part {
 		if !member(i) {
 			continue
 		}
-		k, ok := at[find(i)]
+		root := sets.Find(i)
+		k, ok := at[root]
 		if !ok {
 			k = len(parts)
-			at[find(i)] = k
+			at[root] = k
 			parts = append(parts, part{after: -1, before: math.MaxInt})
 		}
 		p := &parts[k]
