@@ -148,7 +148,7 @@ func analyze(ctx context.Context, m *onnxfile.Model, o shape.Options) (*Analysis
 	}
 	a.noteUnsized()
 	if len(deadNodes) > 0 {
-		a.Notes = append(a.Notes, plural(len(deadNodes), "node is", "nodes are")+" left out because no graph output depends on them: "+listSome(deadNodes))
+		a.Notes = append(a.Notes, diag.Count(len(deadNodes), "node is", "nodes are")+" left out because no graph output depends on them: "+listSome(deadNodes))
 	}
 	return a, nil
 }

@@ -223,7 +223,7 @@ func (lw *lowering) carryConstants(isOutput map[string]bool) {
 		lw.lowered.Members = append(lw.lowered.Members, nil)
 		lw.lowered.MemberNames = append(lw.lowered.MemberNames, nil)
 		lw.lowered.Fused = append(lw.lowered.Fused, false)
-		lw.lowered.Notes = append(lw.lowered.Notes, plural(len(n.Outputs), "graph output depends", "graph outputs depend")+" on stored values only; one sub-model carries them")
+		lw.lowered.Notes = append(lw.lowered.Notes, diag.Count(len(n.Outputs), "graph output depends", "graph outputs depend")+" on stored values only; one sub-model carries them")
 	}
 }
 

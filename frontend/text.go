@@ -8,13 +8,6 @@ import (
 
 func itoa(i int) string { return strconv.Itoa(i) }
 
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
 // listSome joins names for a sentence, the first few of many.
 func listSome(names []string) string {
 	const shown = 5

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/dnnsplit/dnnsplit/backend"
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
 )
 
 // dot draws the bundle at two levels: every node, coloured by processor and boxed
@@ -99,7 +100,7 @@ func (j *job) drawSubmodels() string {
 				d.linef("    label=%s; style=dashed;", dotText(dev.Name))
 				first = false
 			}
-			label := fmt.Sprintf("%s\n%s (%s)\n%s, %s\n%s to %s", clip(s.ID), p.Name, p.Kind, plural(s.Nodes+s.Replicas, "node"), bytesText(s.WeightBytes),
+			label := fmt.Sprintf("%s\n%s (%s)\n%s, %s\n%s to %s", clip(s.ID), p.Name, p.Kind, diag.Count(s.Nodes+s.Replicas, "node", "nodes"), bytesText(s.WeightBytes),
 				timeText(s.Predicted.StartUs), timeText(s.Predicted.EndUs))
 			d.linef("    %s [fillcolor=%q, label=%s];", dotText("sub "+s.ID), j.color(i), dotText(label))
 		}

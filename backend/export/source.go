@@ -151,11 +151,3 @@ func safe(name string) string {
 	}
 	return out
 }
-
-// plural is "1 tensor" or "2 tensors".
-func plural(n int, one string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %ss", n, one)
-}

@@ -3,6 +3,8 @@ package importer
 import (
 	"fmt"
 	"slices"
+
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
 )
 
 // Coverage says what became of the events of a profile and of the nodes of a model.
@@ -190,7 +192,7 @@ func (c *coverage) finish() Coverage {
 		if split > 1 {
 			verb = "do"
 		}
-		c.Notes = append(c.Notes, fmt.Sprintf("%s %s the work of several units that may be placed apart; their time is divided by predicted work", plural(split, "kernel", "kernels"), verb))
+		c.Notes = append(c.Notes, fmt.Sprintf("%s %s the work of several units that may be placed apart; their time is divided by predicted work", diag.Count(split, "kernel", "kernels"), verb))
 	}
 	return c.Coverage
 }

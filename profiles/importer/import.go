@@ -104,7 +104,7 @@ func Import(ctx context.Context, files []File, m *Model, o Options) (*Result, er
 		if i := slices.IndexFunc(r.Coverage.LeftOut, func(l LeftOut) bool { return l.Reason == otherShapes }); i >= 0 {
 			return nil, &diag.Error{File: traces[0].file, Msg: "it ran with other shapes than the model's here; bind them with --shape: " + strings.Join(r.Coverage.Notes, "; ")}
 		}
-		return nil, &diag.Error{File: traces[0].file, Msg: "none of its " + plural(int(r.Coverage.Events), "event", "events") + " names a node of " + m.File + "; is it the profile of another model?"}
+		return nil, &diag.Error{File: traces[0].file, Msg: "none of its " + diag.Count(int(r.Coverage.Events), "event", "events") + " names a node of " + m.File + "; is it the profile of another model?"}
 	}
 	return r, nil
 }
@@ -270,7 +270,7 @@ func chooseProvider(traces []*trace, want string) (string, error) {
 	const shown = 8
 	var described []string
 	for _, p := range list[:min(len(list), shown)] {
-		described = append(described, fmt.Sprintf("%s (%s)", plain(p), plural(count[p], "kernel", "kernels")))
+		described = append(described, fmt.Sprintf("%s (%s)", plain(p), diag.Count(count[p], "kernel", "kernels")))
 	}
 	if len(list) > shown {
 		described = append(described, fmt.Sprintf("%d more", len(list)-shown))

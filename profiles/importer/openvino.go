@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
 )
 
 // benchmark_app writes counters as CSV with ";" between columns: a block for each
@@ -78,7 +80,7 @@ func (r *ovReader) finish() (*trace, error) {
 		t.runUs += t.layers[i].us
 	}
 	if r.idle > 0 {
-		t.notes = append(t.notes, fmt.Sprintf("%s: %s of nodes that were fused into others or optimised out have no time", t.file, plural(r.idle, "row", "rows")))
+		t.notes = append(t.notes, fmt.Sprintf("%s: %s of nodes that were fused into others or optimised out have no time", t.file, diag.Count(r.idle, "row", "rows")))
 	}
 	return t, nil
 }
@@ -144,7 +146,7 @@ func readOVTable(file string, in *bufio.Reader) (*trace, error) {
 					r.t.truncated = true
 					break
 				}
-				return nil, fileError(file, line, "it has %s, the header %d", plural(len(cells), "column", "columns"), c.n)
+				return nil, fileError(file, line, "it has %s, the header %d", diag.Count(len(cells), "column", "columns"), c.n)
 			}
 			name := strings.Join(cells[:extra+1], ";")
 			at := func(i int) string {

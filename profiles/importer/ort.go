@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
 )
 
 // ONNX Runtime writes a JSON array of Chrome trace events, one a line: a Node event
@@ -265,7 +267,7 @@ func (r *ortReader) finish(warmUp int, names *names) *trace {
 	}
 	if warmUp >= t.runs {
 		if warmUp > 0 && t.runs > 0 {
-			t.notes = append(t.notes, fmt.Sprintf("%s: it holds %s only, so nothing is left out as warm-up and the times are too long", t.file, plural(t.runs, "run", "runs")))
+			t.notes = append(t.notes, fmt.Sprintf("%s: it holds %s only, so nothing is left out as warm-up and the times are too long", t.file, diag.Count(t.runs, "run", "runs")))
 		}
 		warmUp = 0
 	}
@@ -417,11 +419,4 @@ func (r *ortReader) nest(names *names) {
 			}
 		}
 	}
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/dnnsplit/dnnsplit/backend/bench"
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
 	"github.com/dnnsplit/dnnsplit/compiler"
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/spf13/cobra"
 )
 
@@ -119,7 +120,11 @@ func (f *levelFlag) Set(text string) error {
 func printBench(u *ui, r *bench.Report) {
 	u.printf("%s: %s, %s, optimisation %s\n", printable(r.Bundle), printable(r.Model), r.Engine, r.Optimization)
 	for _, p := range r.Processors {
-		u.printf("%s on %s %s: %s, %s\n", printable(p.Name), plural(p.Threads, "core", "cores"), p.CPUs, count(p.Submodels, "sub-model", "sub-models"), p.Provider)
+		what := "cores"
+		if p.Threads == 1 {
+			what = "core"
+		}
+		u.printf("%s on %s %s: %s, %s\n", printable(p.Name), what, p.CPUs, diag.Count(p.Submodels, "sub-model", "sub-models"), p.Provider)
 	}
 	var rows [][]string
 	row := func(what string, x *bench.Result, speedup string) {
@@ -196,10 +201,3 @@ func printAgreement(u *ui, r *bench.Report) {
 
 // percent prints a signed share.
 func percent(x float64) string { return fmt.Sprintf("%+.1f%%", 100*x) }
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return one
-	}
-	return many
-}

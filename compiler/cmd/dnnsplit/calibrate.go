@@ -8,6 +8,7 @@ import (
 	"github.com/dnnsplit/dnnsplit/backend/bench"
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
 	"github.com/dnnsplit/dnnsplit/compiler"
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/profiles/measure"
 	"github.com/spf13/cobra"
@@ -59,7 +60,7 @@ func (f *calibrateFlags) compile(cmd *cobra.Command, u *ui, o compiler.Options) 
 	r, rounds, err := measure.Loop(cmd.Context(), measure.LoopOptions{
 		Compile: o, Bench: f.bench, Error: f.within, Rounds: f.rounds,
 		Progress: func(x measure.Round) {
-			u.notef("%s, %s: predicted %.3f ms, measured %.3f ms, error %s", count(x.Submodels, "sub-model", "sub-models"), what, x.PredictedUs/1e3, x.MeasuredUs/1e3, percent(x.Error))
+			u.notef("%s, %s: predicted %.3f ms, measured %.3f ms, error %s", diag.Count(x.Submodels, "sub-model", "sub-models"), what, x.PredictedUs/1e3, x.MeasuredUs/1e3, percent(x.Error))
 		},
 	})
 	if err == nil && len(rounds) > 0 {

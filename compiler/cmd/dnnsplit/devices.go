@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/profiles"
 	"github.com/dnnsplit/dnnsplit/profiles/draw"
@@ -82,7 +83,7 @@ func printFleet(u *ui, f *profiles.Fleet) {
 		return p.Devices[d].Name
 	}
 	lines := draw.Lines(f)
-	u.printf("%s, %s, %s; inputs are %s, outputs go %s\n\n", count(len(p.Devices), "device", "devices"), count(len(p.Processors), "processor", "processors"), count(len(lines), "link", "links"), atDevice(at(p.Source)), toDevice(at(p.Sink)))
+	u.printf("%s, %s, %s; inputs are %s, outputs go %s\n\n", diag.Count(len(p.Devices), "device", "devices"), diag.Count(len(p.Processors), "processor", "processors"), diag.Count(len(lines), "link", "links"), atDevice(at(p.Source)), toDevice(at(p.Sink)))
 	var rows [][]string
 	for i := range p.Processors {
 		hard, soft := &p.Processors[i], &f.Processors[i]

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/dnnsplit/dnnsplit/compiler"
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/spf13/cobra"
 )
@@ -96,7 +97,7 @@ func printDifference(u *ui, d *compiler.Difference, all bool) {
 	for _, m := range d.Moved {
 		moved += len(m.Nodes)
 	}
-	u.printf("%s, %s on the same processor as before\n", count(moved, "node moved", "nodes moved"), count(d.Kept, "is", "are"))
+	u.printf("%s, %s on the same processor as before\n", diag.Count(moved, "node moved", "nodes moved"), diag.Count(d.Kept, "is", "are"))
 	rows := make([][]string, 0, len(d.Moved)+len(d.Gone)+len(d.New))
 	for _, m := range d.Moved {
 		rows = append(rows, []string{m.From, m.To, fmt.Sprint(len(m.Nodes)), someNames(m.Nodes, all)})

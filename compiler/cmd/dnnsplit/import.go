@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/dnnsplit/dnnsplit/compiler"
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/profiles"
 	"github.com/spf13/cobra"
 )
@@ -182,6 +183,6 @@ func writeNew(u *ui, dir string, names []string, files map[string][]byte) error 
 			return err
 		}
 	}
-	u.printf("wrote %s to %s\n", count(len(names), "file", "files"), dir)
+	u.printf("wrote %s to %s\n", diag.Count(len(names), "file", "files"), dir)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/dnnsplit/dnnsplit/compiler"
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 )
 
@@ -158,7 +159,7 @@ func costFields(costs []costCell) []string {
 
 func printTotals(u *ui, t inspectTotals) {
 	u.printf("%s run, %d constant, %d unused; %sFLOP, weights %s, peak activations %s\n",
-		count(t.Nodes, "node", "nodes"), t.Constant, t.Dead, countText(t.FLOPs), bytesText(t.WeightBytes), bytesText(t.PeakBytes))
+		diag.Count(t.Nodes, "node", "nodes"), t.Constant, t.Dead, countText(t.FLOPs), bytesText(t.WeightBytes), bytesText(t.PeakBytes))
 	if len(t.Costs) == 0 {
 		return
 	}

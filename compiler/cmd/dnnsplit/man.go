@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/spf13/cobra"
 )
 
@@ -37,7 +38,7 @@ writes a page for each command into a folder.`,
 					return err
 				}
 			}
-			u.printf("wrote %s to %s\n", count(len(pages), "page", "pages"), output)
+			u.printf("wrote %s to %s\n", diag.Count(len(pages), "page", "pages"), output)
 			return nil
 		},
 	}

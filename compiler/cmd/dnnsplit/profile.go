@@ -220,7 +220,7 @@ func printProfile(u *ui, r *measure.Report, output string) {
 	if p.Busy != nil {
 		u.printf("busy        %.3f times as long while the other processors of the device are busy\n", *p.Busy)
 	}
-	u.printf("measured    %s now, %d known before; %s in %s\n", count(r.Measured, "sub-model", "sub-models"), r.Kept, count(r.Signatures, "signature", "signatures"), output)
+	u.printf("measured    %s now, %d known before; %s in %s\n", diag.Count(r.Measured, "sub-model", "sub-models"), r.Kept, diag.Count(r.Signatures, "signature", "signatures"), output)
 }
 
 func printCopy(u *ui, what string, c *profiles.CopyCost) {

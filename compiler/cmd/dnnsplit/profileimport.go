@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/dnnsplit/dnnsplit/compiler"
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/profiles"
 	"github.com/dnnsplit/dnnsplit/profiles/importer"
 	"github.com/spf13/cobra"
@@ -173,7 +174,7 @@ func (c *importReport) json() any {
 func (c *importReport) print(u *ui, all bool) {
 	v := &c.Coverage
 	for _, f := range v.Files {
-		text := fmt.Sprintf("%s: %s, %s", printable(f.File), f.Format, count(f.Runs, "run", "runs"))
+		text := fmt.Sprintf("%s: %s, %s", printable(f.File), f.Format, diag.Count(f.Runs, "run", "runs"))
 		if f.WarmUp > 0 {
 			text += fmt.Sprintf(", %d left out as warm-up", f.WarmUp)
 		}
@@ -185,14 +186,14 @@ func (c *importReport) print(u *ui, all bool) {
 		}
 		u.printf("%s\n", text)
 	}
-	u.printf("\n%d of %s attributed to nodes: %.1f us a run", v.Attributed.Events, count(int(v.Events), "event", "events"), v.Attributed.RunUs)
+	u.printf("\n%d of %s attributed to nodes: %.1f us a run", v.Attributed.Events, diag.Count(int(v.Events), "event", "events"), v.Attributed.RunUs)
 	if v.Us > 0 {
 		u.printf(", %s of the recorded time", share(v.Attributed.Us/v.Us))
 	}
 	u.printf("\n")
 	var rows [][]string
 	for _, w := range v.Ways {
-		rows = append(rows, []string{w.How, count(w.Kernels, "kernel", "kernels"), fmt.Sprintf("%.1f us a run", w.RunUs)})
+		rows = append(rows, []string{w.How, diag.Count(w.Kernels, "kernel", "kernels"), fmt.Sprintf("%.1f us a run", w.RunUs)})
 	}
 	u.table([]string{"", "", ""}, rows)
 
@@ -200,7 +201,7 @@ func (c *importReport) print(u *ui, all bool) {
 		rows = rows[:0]
 		for _, o := range v.LeftOut {
 			if o.Aside == aside {
-				rows = append(rows, []string{o.Reason, count(int(o.Events), "event", "events"), fmt.Sprintf("%.1f us in all", o.Us), strings.Join(o.Examples, ", ")})
+				rows = append(rows, []string{o.Reason, diag.Count(int(o.Events), "event", "events"), fmt.Sprintf("%.1f us in all", o.Us), strings.Join(o.Examples, ", ")})
 			}
 		}
 		if len(rows) == 0 {
@@ -209,7 +210,7 @@ func (c *importReport) print(u *ui, all bool) {
 		u.printf("\n%s\n", map[bool]string{true: "set aside", false: "not attributed"}[aside])
 		u.table([]string{"", "", "", ""}, rows)
 	}
-	u.printf("\n%d of %s have a time", v.Timed, count(v.Nodes, "node", "nodes"))
+	u.printf("\n%d of %s have a time", v.Timed, diag.Count(v.Nodes, "node", "nodes"))
 	if shared := v.Timed - v.Own; shared > 0 {
 		u.printf(", %d of them as part of another node's kernel", shared)
 	}
@@ -225,9 +226,9 @@ func (c *importReport) print(u *ui, all bool) {
 		}
 		u.printf("%s: %s\n", what, printable(strings.Join(shown, ", ")))
 	}
-	list(count(len(v.Dropped), "node costs", "nodes cost")+" nothing, the runtime runs the model without", v.Dropped)
+	list(diag.Count(len(v.Dropped), "node costs", "nodes cost")+" nothing, the runtime runs the model without", v.Dropped)
 	for _, w := range v.WithoutUs {
-		list(fmt.Sprintf("%s no time, %s", count(len(w.Nodes), "node has", "nodes have"), w.Reason), w.Nodes)
+		list(fmt.Sprintf("%s no time, %s", diag.Count(len(w.Nodes), "node has", "nodes have"), w.Reason), w.Nodes)
 	}
 	if len(v.Fused) > 0 {
 		u.printf("\n")
@@ -247,8 +248,8 @@ func (c *importReport) print(u *ui, all bool) {
 	}
 	printFits(u, c.Fits)
 	if c.Output == "" {
-		u.printf("\n%s for %s; nothing is written without -o\n", count(c.New, "entry", "entries"), printable(c.Processor))
+		u.printf("\n%s for %s; nothing is written without -o\n", diag.Count(c.New, "entry", "entries"), printable(c.Processor))
 		return
 	}
-	u.printf("\nwrote %s: %d new and %d replaced of %s for %s\n", printable(c.Output), c.New, c.Replaced, count(c.Total, "entry", "entries"), printable(c.Processor))
+	u.printf("\nwrote %s: %d new and %d replaced of %s for %s\n", printable(c.Output), c.New, c.Replaced, diag.Count(c.Total, "entry", "entries"), printable(c.Processor))
 }

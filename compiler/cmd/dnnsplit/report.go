@@ -6,6 +6,7 @@ import (
 
 	"github.com/dnnsplit/dnnsplit/backend"
 	"github.com/dnnsplit/dnnsplit/compiler"
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 )
 
@@ -18,7 +19,7 @@ func printSplit(u *ui, r *compiler.Result) {
 		used[s.Processor] = true
 	}
 	u.printf("%s: %d nodes in %s on %d of %d processors\n", printable(r.Options.Model), len(r.Analysis.Nodes),
-		count(len(p.Plan.Submodels), "sub-model", "sub-models"), len(used), len(pf.Processors))
+		diag.Count(len(p.Plan.Submodels), "sub-model", "sub-models"), len(used), len(pf.Processors))
 	printPlacement(u, r.Lowered.Problem, p)
 	u.printf("costs       %s of the predicted time\n\n", sourceShares(r))
 
@@ -127,13 +128,6 @@ func ratio(a, b ir.Time) float64 {
 }
 
 func ms(t ir.Time) string { return fmt.Sprintf("%.3f", float64(t)/float64(ir.Millisecond)) }
-
-func count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
 
 func memberCount(l *ir.Lowered, nodes []ir.NodeID) int {
 	n := 0

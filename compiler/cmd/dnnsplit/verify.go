@@ -6,6 +6,7 @@ import (
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
 	"github.com/dnnsplit/dnnsplit/backend/verify"
 	"github.com/dnnsplit/dnnsplit/compiler"
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/spf13/cobra"
 )
 
@@ -93,7 +94,7 @@ func printVerification(u *ui, r *verify.Report) {
 	if !r.Equal {
 		verdict = u.styled(red, "DIFFERENT")
 	}
-	u.printf("%s: %s against %s, %s on %s\n", verdict, printable(r.Bundle), printable(r.Model), count(r.Trials, "set of inputs", "sets of inputs"), r.Engine)
+	u.printf("%s: %s against %s, %s on %s\n", verdict, printable(r.Bundle), printable(r.Model), diag.Count(r.Trials, "set of inputs", "sets of inputs"), r.Engine)
 	for _, p := range r.Problems {
 		u.printf("problem: %s\n", printable(p))
 	}
