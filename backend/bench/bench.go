@@ -99,6 +99,9 @@ func Run(ctx context.Context, o Options) (*Measurement, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := b.checkFiles(); err != nil {
+		return nil, err
+	}
 	// Workers never wait for one of Go's processors; what else runs in this
 	// program gets those that are over.
 	defer goruntime.GOMAXPROCS(goruntime.GOMAXPROCS(goruntime.GOMAXPROCS(0) + len(b.workers) + 2))
@@ -186,6 +189,17 @@ func (b *bench) processor(p place) Processor {
 		r.Provider = "CPUExecutionProvider"
 	}
 	return r
+}
+
+// checkFiles notes which files are not those of the manifest: what runs is then not
+// what the prediction is for.
+func (b *bench) checkFiles() error {
+	b.Progress("checking files", -1)
+	changed, err := verify.CheckFiles(b.ctx, b.Bundle, b.m, b.model)
+	for _, c := range changed {
+		b.note("%s", c)
+	}
+	return err
 }
 
 // noteCosts says why prediction and measurement may be far apart, or a measurement of

@@ -44,9 +44,10 @@ func (s stopReader) Read(b []byte) (int, error) {
 	return s.r.Read(b)
 }
 
-// checkFiles compares every file that the manifest describes with what is there.
-// A missing file is an error; a changed one is a problem.
-func checkFiles(ctx context.Context, dir string, m *backend.Manifest, model string) ([]string, error) {
+// CheckFiles compares every file that the manifest m of the bundle in dir describes,
+// and the model that it was made of, with what is there. It returns a sentence for
+// each that has changed; a missing one is an error.
+func CheckFiles(ctx context.Context, dir string, m *backend.Manifest, model string) ([]string, error) {
 	var problems []string
 	check := func(path, want, what string) error {
 		got, err := fileSum(ctx, path)

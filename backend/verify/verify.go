@@ -94,7 +94,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 
 	v.Progress("checking files")
-	if v.report.Problems, err = checkFiles(ctx, v.dir, m, v.model); err != nil {
+	if v.report.Problems, err = CheckFiles(ctx, v.dir, m, v.model); err != nil {
 		return nil, err
 	}
 	if v.report.Problems == nil {

@@ -30,7 +30,8 @@ All of them run in turns; medians are shown, with the median absolute deviation.
 
 Without --map the processors that have sub-models share the cores evenly; a
 processor that --map names and that has no sub-models is measured with the whole
-model. Exit code 3 says that the split's outputs are not those of the model.`,
+model. Files that are not those that the manifest describes are noted. Exit code 3
+says that the split's outputs are not those of the model.`,
 		Example: `  dnnsplit bench model.split
   dnnsplit bench out/ --map pi=0 --map jetson.gpu=1 --trace measured.json
   dnnsplit bench out/ --map pi=0-1 --map server=2-7 --emulate-links --format json`,
