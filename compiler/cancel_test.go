@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,11 +14,12 @@ import (
 	"time"
 
 	"github.com/dnnsplit/dnnsplit/compiler"
+	"github.com/dnnsplit/dnnsplit/compiler/race"
 	"github.com/dnnsplit/dnnsplit/compiler/rusage"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-var cancelModel = flag.String("cancel-model", "chain=1000", "model of onnxtest whose compilation TestCancel cancels")
+var cancelModel = flag.String("cancel-model", fmt.Sprint("chain=", race.Of(1000, 250)), "model of onnxtest whose compilation TestCancel cancels")
 
 // stacks lists the goroutines that run code of this module, without the caller's.
 func stacks() []string {

@@ -10,6 +10,7 @@ import (
 	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/backend/verify"
 	"github.com/dnnsplit/dnnsplit/compiler/corpus"
+	"github.com/dnnsplit/dnnsplit/compiler/race"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxtest"
 	"pgregory.net/rapid"
 )
@@ -50,7 +51,7 @@ func randomModel(t *rapid.T, path string) {
 // with any number of sub-models, and compares each split with the whole.
 func TestRandomSplits(t *testing.T) {
 	runtimetest.ORT(t)
-	fewChecks(t, 20)
+	fewChecks(t, race.Of(20, 6))
 	dir := t.TempDir()
 	cut := 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -70,7 +71,7 @@ func TestRandomSplits(t *testing.T) {
 			cut++
 		}
 	})
-	if cut == 0 {
+	if cut == 0 && !race.Enabled { // of the few with the detector none may be
 		t.Error("no network was cut: nothing was tested")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/compiler/race"
 	"github.com/dnnsplit/dnnsplit/passes/assign"
 	"github.com/dnnsplit/dnnsplit/passes/bench/gen"
 	"github.com/dnnsplit/dnnsplit/passes/sched"
@@ -36,7 +37,7 @@ func randomSize(seed uint64) *ir.Problem {
 // than its bound; one core and two find the same; what is said to be impossible or optimal agrees with trying all
 // plans, or, where those are too many, with random plans.
 func TestPlaceProperties(t *testing.T) {
-	first, last := properties(60)
+	first, last := properties(race.Of(60, 20))
 	var placed, proved, unknown, optimal, tried int
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	for seed := first; seed < last; seed++ {
@@ -137,7 +138,7 @@ func reference(p *ir.Problem, objective ir.Objective) (best *ir.Plan, whole bool
 
 // The exact solver agrees with trying all plans, whatever limit it starts from.
 func TestExactIsExhaustive(t *testing.T) {
-	first, last := properties(300)
+	first, last := properties(race.Of(300, 60))
 	tried := 0
 	for seed := first; seed < last; seed++ {
 		r := gen.Rand(seed ^ 0xe4ac7)
