@@ -63,15 +63,16 @@ func (s *nodeSet) unite(other nodeSet) {
 const mostRuns = 64
 
 type feasible struct {
-	ctx    context.Context
-	p      *ir.Problem
-	g      *ir.Graph
-	pf     *ir.Platform
-	leads  []bool // from·devices + to: values can travel
-	twins  []int  // by processor: one before it that differs in nothing, -1: none
-	steps  int
-	gaveUp bool // Steps is used up, or the context has ended
-	cut    bool // some plans were left out: they have too many runs
+	ctx     context.Context
+	p       *ir.Problem
+	g       *ir.Graph
+	pf      *ir.Platform
+	limited bool   // some memory is limited
+	leads   []bool // from·devices + to: values can travel
+	twins   []int  // by processor: one before it that differs in nothing, -1: none
+	steps   int
+	gaveUp  bool // Steps is used up, or the context has ended
+	cut     bool // some plans were left out: they have too many runs
 
 	owner []int    // by node: run
 	held  []uint64 // by node: runs that hold it
@@ -124,6 +125,9 @@ func newFeasible(ctx context.Context, f *Feasible) *feasible {
 			x.open -= g.WeightBytes(ir.WeightID(w)) // nobody reads it
 		}
 		x.uses[w] = 0
+	}
+	for _, e := range pf.Processors {
+		x.limited = x.limited || e.MemoryBytes != ir.UnlimitedBytes || pf.Devices[e.Device].MemoryBytes != ir.UnlimitedBytes
 	}
 	for q := range procs {
 		x.twins = append(x.twins, x.twin(q))
@@ -413,6 +417,9 @@ func (x *feasible) copyable(c *choice, beside uint64) (must, may uint64) {
 			}
 		}
 	}
+	if !c.grouped {
+		return may & x.roomy(id), may
+	}
 	if c.partner >= 0 {
 		for _, m := range x.g.Members(x.g.Group(id)) {
 			if int(m) > c.n {
@@ -422,6 +429,25 @@ func (x *feasible) copyable(c *choice, beside uint64) (must, may uint64) {
 		}
 	}
 	return must, may
+}
+
+// roomy are the runs where a copy of a node that they read does no harm. What the node reads would then travel to them
+// directly, but it did so through the owner before, so nothing comes to wait for anything new. Only memory is
+// left to count: that of the runs, and of those from which something would now leave.
+func (x *feasible) roomy(n ir.NodeID) (runs uint64) {
+	if x.limited {
+		for _, v := range x.g.Inputs(n) {
+			if !x.g.IsInput(v) {
+				return 0
+			}
+		}
+	}
+	for t, q := range x.proc {
+		if e := &x.pf.Processors[q]; e.MemoryBytes == ir.UnlimitedBytes && x.pf.Devices[e.Device].MemoryBytes == ir.UnlimitedBytes {
+			runs |= 1 << t
+		}
+	}
+	return runs
 }
 
 // partners are a node and those of its group that are placed.

@@ -15,11 +15,16 @@ import (
 type outlook struct {
 	before []uint64  // by run: those that come before it
 	below  []uint64  // by node that is not placed: runs that hold or will hold what depends on it
+	above  []uint64  // by node that is not placed: homes of nodes on which it depends and that cannot be copied
 	home   []int     // by node: the only run that can own it, -1: not known
-	why    []nodeSet // by node that has a home, or at least only one processor: the placed nodes that make it so
+	bound  []bool    // by node: only one processor can take it
+	why    []nodeSet // by node that is bound: the placed nodes that make it so
 	links  []link    // orders of runs that follow from homes
 	soon   []int64   // by processor: weights that nodes will bring which can go nowhere else
 	lodge  []nodeSet // by processor: why they can go nowhere else
+	barred []uint64  // by group: processors that some member cannot go to; of those from 63 on nothing is known
+	bars   []nodeSet // by group: why
+	found  bool      // something new is known
 	mark   int32
 	coming []int32 // processor·weights + weight: mark, if soon counts it
 }
@@ -29,7 +34,8 @@ type link struct{ from, to, node int }
 
 func (y *outlook) init(x *feasible) {
 	n, procs := len(x.owner), len(x.pf.Processors)
-	y.before, y.below, y.home, y.why = make([]uint64, mostRuns), make([]uint64, n), make([]int, n), make([]nodeSet, n)
+	y.before, y.below, y.above, y.home, y.bound, y.why = make([]uint64, mostRuns), make([]uint64, n), make([]uint64, n), make([]int, n), make([]bool, n), make([]nodeSet, n)
+	y.barred, y.bars = make([]uint64, x.g.NumGroups()), make([]nodeSet, x.g.NumGroups())
 	y.soon, y.lodge, y.coming = make([]int64, procs), make([]nodeSet, procs), make([]int32, len(x.on))
 }
 
@@ -56,12 +62,27 @@ func (x *feasible) ahead(c *choice) (conflict nodeSet, ok bool) {
 	y.links = y.links[:0]
 	clear(y.soon)
 	clear(y.lodge)
-	for n := c.n - 1; n >= 0; n-- {
-		if conflict, ok = x.prospect(n); !ok {
-			return conflict, false
+	clear(y.barred)
+	clear(y.bars)
+	for n := range c.n {
+		y.above[n], y.below[n], y.home[n], y.bound[n] = 0, 0, -1, false
+	}
+	for y.found = true; y.found; {
+		y.found = false
+		for n := c.n - 1; n >= 0; n-- {
+			x.lookBelow(n)
+			if conflict, ok = x.prospect(n); !ok {
+				return conflict, false
+			}
+		}
+		if !y.found {
+			break
+		}
+		for n := range c.n {
+			x.lookAbove(n)
 		}
 	}
-	return conflict, true
+	return nodeSet{}, true
 }
 
 // orders finds which runs come before which.
@@ -89,12 +110,10 @@ func (x *feasible) orders() {
 	}
 }
 
-// prospect finds out where a node may still go, and what follows if that is one processor. It must have been called
-// for all nodes behind n that are not placed.
-func (x *feasible) prospect(n int) (conflict nodeSet, ok bool) {
-	y, id := &x.outlook, ir.NodeID(n)
-	y.below[n], y.home[n] = 0, -1
-	for _, v := range x.g.Outputs(id) {
+// lookBelow finds the runs below a node. It must have been called for all nodes behind n that are not placed.
+func (x *feasible) lookBelow(n int) {
+	y := &x.outlook
+	for _, v := range x.g.Outputs(ir.NodeID(n)) {
 		for _, r := range x.g.Consumers(v) {
 			switch {
 			case x.held[r] != 0:
@@ -106,29 +125,69 @@ func (x *feasible) prospect(n int) (conflict nodeSet, ok bool) {
 			}
 		}
 	}
-	only := -1
-	if k := x.g.Group(id); k != ir.NoGroup {
-		for _, m := range x.g.Members(k) {
+}
+
+// lookAbove finds the homes above a node. It must have been called for all nodes before n.
+func (x *feasible) lookAbove(n int) {
+	y := &x.outlook
+	for _, v := range x.g.Inputs(ir.NodeID(n)) {
+		if p := x.g.Producer(v); p != ir.NoNode {
+			y.above[n] |= y.above[p]
+			if y.home[p] >= 0 && !x.g.Replicable(p) {
+				y.above[n] |= 1 << y.home[p]
+			}
+		}
+	}
+}
+
+// prospect finds out where a node may still go, and what follows if that is one processor.
+func (x *feasible) prospect(n int) (conflict nodeSet, ok bool) {
+	y, id := &x.outlook, ir.NodeID(n)
+	if y.bound[n] {
+		if may := y.home[n]; may >= 0 && !x.g.Replicable(id) {
+			x.link(n, may)
+		}
+	}
+	only, barred, group := -1, uint64(0), x.g.Group(id)
+	if group != ir.NoGroup {
+		for _, m := range x.g.Members(group) {
 			if x.held[m] != 0 {
 				only = x.proc[x.owner[m]]
 				conflict.add(int(m))
 			}
 		}
+		if only < 0 {
+			barred = y.barred[group]
+			conflict.unite(y.bars[group])
+		}
 	}
 	may, choices := -1, 0
 	for q, cost := range x.p.Costs.Row(id) {
-		if cost == ir.Unsupported || only >= 0 && q != only || !x.takes(q, n, &conflict) {
+		switch {
+		case only >= 0 && q != only || q < 63 && barred>>q&1 == 1:
+			continue
+		case cost == ir.Unsupported || !x.takes(q, n, &conflict):
+			if group != ir.NoGroup && only < 0 && q < 63 {
+				y.barred[group] |= 1 << q
+				y.found = true
+			}
 			continue
 		}
 		may = q
-		if choices++; choices > 1 {
+		if choices++; choices > 1 && group == ir.NoGroup {
 			return nodeSet{}, true
 		}
 	}
-	if choices == 0 {
-		return conflict, false
+	if group != ir.NoGroup && only < 0 {
+		y.bars[group].unite(conflict)
 	}
-	y.why[n] = conflict
+	switch {
+	case choices == 0:
+		return conflict, false
+	case choices > 1 || y.bound[n]:
+		return nodeSet{}, true
+	}
+	y.bound[n], y.why[n], y.found = true, conflict, true
 	for _, w := range x.g.Weights(id) {
 		if at := may*len(x.uses) + int(w); x.on[at] == 0 && y.coming[at] != y.mark {
 			y.coming[at] = y.mark
@@ -154,6 +213,7 @@ func (x *feasible) link(n, home int) {
 			continue
 		}
 		y.links = append(y.links, link{home, t, n})
+		y.found = true
 		add := y.before[home] | 1<<home
 		for s := range x.proc {
 			if s == t || y.before[s]>>t&1 == 1 {
@@ -185,11 +245,15 @@ func (x *feasible) takes(q, n int, conflict *nodeSet) bool {
 		return false
 	}
 	limit := x.p.SubmodelLimit(ir.ProcID(q))
-	if limit == 0 || len(x.runs[q]) < limit || x.g.Replicable(id) {
+	if limit == 0 || len(x.runs[q]) < limit {
 		return true
 	}
+	below := y.below[n]
+	if x.g.Replicable(id) {
+		below = 0 // copies are where they are read
+	}
 	for _, t := range x.runs[q] {
-		if y.below[n]&^(1<<t)&y.before[t] == 0 {
+		if below&^(1<<t)&y.before[t] == 0 && !x.precedes(t, y.above[n]) {
 			return true
 		}
 	}
@@ -197,11 +261,53 @@ func (x *feasible) takes(q, n int, conflict *nodeSet) bool {
 		conflict.unite(x.holders(q))
 	}
 	for _, t := range x.runs[q] {
-		r := bits.TrailingZeros64(y.below[n] &^ (1 << t) & y.before[t])
-		x.whyBelow(n, r, conflict)
-		x.whyBefore(r, t, conflict)
+		if early := below &^ (1 << t) & y.before[t]; early != 0 {
+			r := bits.TrailingZeros64(early)
+			x.whyBelow(n, r, conflict)
+			x.whyBefore(r, t, conflict)
+			continue
+		}
+		for rest := y.above[n] &^ (1 << t); rest != 0; rest &= rest - 1 {
+			if h := bits.TrailingZeros64(rest); y.before[h]>>t&1 == 1 {
+				x.whyAbove(n, h, conflict)
+				x.whyBefore(t, h, conflict)
+				break
+			}
+		}
 	}
 	return false
+}
+
+// precedes says whether a run comes before one of others.
+func (x *feasible) precedes(t int, others uint64) bool {
+	for rest := others &^ (1 << t); rest != 0; rest &= rest - 1 {
+		if x.outlook.before[bits.TrailingZeros64(rest)]>>t&1 == 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// whyAbove adds why the home of something on which a node depends is a run.
+func (x *feasible) whyAbove(n, run int, conflict *nodeSet) {
+	y := &x.outlook
+	for n >= 0 {
+		next := -1
+		for _, v := range x.g.Inputs(ir.NodeID(n)) {
+			p := x.g.Producer(v)
+			if p == ir.NoNode {
+				continue
+			}
+			if y.home[p] == run && !x.g.Replicable(p) {
+				conflict.unite(y.why[p])
+				return
+			}
+			if y.above[p]>>run&1 == 1 {
+				next = int(p)
+			}
+		}
+		n = next
+	}
 }
 
 // whyBelow adds why a run is below a node.
