@@ -87,7 +87,7 @@ func TestReadOnlyDisk(t *testing.T) {
 // A folder that a file system is mounted at cannot be replaced; one in it can.
 func TestMountPoint(t *testing.T) {
 	root := onDisk(t, 8<<20)
-	fails(t, heavyBundle(t, 1), root, root, "a file system is mounted", filepath.Join(root, "split"))
+	fails(t, heavyBundle(t, 1), root, root, "it is where a file system is mounted, and cannot be replaced as a whole: choose a folder in it, such as "+filepath.Join(root, "split"))
 	if err := heavyBundle(t, 1).Write(context.Background(), filepath.Join(root, "split"), WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}

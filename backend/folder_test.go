@@ -61,7 +61,7 @@ func TestFolder(t *testing.T) {
 		t.Fatal("an export is not replaced by itself:", err)
 	}
 	check()
-	refused(write(func(f *Folder) { f.Files[1].SHA256 = strings.Repeat("0", 64) }), "a/1/model")
+	refused(write(func(f *Folder) { f.Files[1].SHA256 = strings.Repeat("0", 64) }), "a/1/model: its source has changed: the SHA-256 is edeeaff1afba4aa98f9631a60746edf44c167b1c5dba72c6df0b3178dccb5d40, it should be "+strings.Repeat("0", 64))
 	refused(write(func(f *Folder) { f.Sources = []string{filepath.Join(dir, "a", "config")} }), "would replace")
 	for _, extra := range []string{"a/1/theirs", "b/empty/"} {
 		path := filepath.Join(dir, extra)

@@ -24,8 +24,17 @@ func readManifestFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // it is only read
-	body, err := io.ReadAll(io.LimitReader(f, maxManifestBytes+1))
-	if err == nil && len(body) > maxManifestBytes {
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	size := st.Size() // nothing is read of a file that is too large; of a pipe, all up to the limit
+	var body []byte
+	if size <= maxManifestBytes {
+		body, err = io.ReadAll(io.LimitReader(f, maxManifestBytes+1))
+		size = int64(len(body))
+	}
+	if err == nil && size > maxManifestBytes {
 		err = fmt.Errorf("it has more than %d bytes", maxManifestBytes)
 	}
 	return body, err

@@ -82,10 +82,7 @@ func (w *writing) put(ctx context.Context, dir string, fill func(context.Context
 	}
 	defer func() {
 		w.release()
-		// After a swap this is the old folder.
-		if rerr := w.o.files.RemoveAll(w.temp); rerr != nil && err == nil && !w.swapped {
-			err = &diag.Error{File: w.temp, Msg: "cannot remove the temporary folder", Err: rerr}
-		}
+		_ = w.o.files.RemoveAll(w.temp) // after a swap the old folder, else what err is about
 	}()
 	if err = fill(ctx); err == nil {
 		err = ctx.Err()

@@ -259,9 +259,16 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("%v of %v: %s (shared %v), %v; want %s", c.given, c.available, text(list), shared, err, c.want)
 		}
 	}
-	for _, bad := range [][]Mapping{{{Processor: "d", CPUs: []int{0}}}, {{Processor: "a", CPUs: []int{9}}}, {{Processor: "a", CPUs: []int{0}}, {Processor: "a", CPUs: []int{1}}}} {
-		if _, _, err := places(m, bad, []int{0, 1}); err == nil {
-			t.Errorf("%v is accepted", bad)
+	for _, bad := range []struct {
+		given []Mapping
+		want  string
+	}{
+		{[]Mapping{{Processor: "d", CPUs: []int{0}}}, "--map d: the bundle has no such processor; there are a, b, c"},
+		{[]Mapping{{Processor: "a", CPUs: []int{9}}}, "--map a: this program may not use core 9, only 0-1"},
+		{[]Mapping{{Processor: "a", CPUs: []int{0}}, {Processor: "a", CPUs: []int{1}}}, "--map names processor a twice"},
+	} {
+		if _, _, err := places(m, bad.given, []int{0, 1}); err == nil || err.Error() != bad.want {
+			t.Errorf("%v: %v, want %s", bad.given, err, bad.want)
 		}
 	}
 }
@@ -305,7 +312,77 @@ func TestRoutes(t *testing.T) {
 	if at := back.send(us(6), nil); at != us(6+10+10) {
 		t.Errorf("on an idle medium it arrives at %v", at)
 	}
-	if _, err := net.to("c", 1, []backend.Transfer{{From: "a", To: "c", For: "c"}}); err == nil {
-		t.Error("a link that is not described is accepted")
+	const want = "the manifest does not describe the link from a to c: it was written by an older version, split again"
+	if _, err := net.to("c", 1, []backend.Transfer{{From: "a", To: "c", For: "c"}}); err == nil || err.Error() != want {
+		t.Errorf("a link that is not described: %v, want %s", err, want)
+	}
+}
+
+// What a measurement here is not, beside the prediction.
+func TestNotes(t *testing.T) {
+	b := &bench{m: &backend.Manifest{
+		Processors: []backend.Processor{{Name: "jetson.gpu", Provider: "CUDAExecutionProvider", Submodels: []string{"s"}}},
+		Edges:      []backend.Edge{{Transfers: make([]backend.Transfer, 2)}},
+		Inputs:     []backend.Input{{Transfers: make([]backend.Transfer, 1)}},
+	}, report: &Report{}}
+	if p := b.processor(place{Mapping: Mapping{Processor: "jetson.gpu", CPUs: []int{0}}}); p.Provider != "CPUExecutionProvider" || p.Submodels != 1 {
+		t.Errorf("%+v", p)
+	}
+	b.noteTransfers()
+	want := []string{
+		"processor jetson.gpu has CUDAExecutionProvider in its profile; here it is the CPU, unless --map gives a provider",
+		"the prediction counts 3 transfers over links, which cost nothing here: --emulate-links makes them cost what the fleet says",
+	}
+	if !slices.Equal(b.report.Notes, want) {
+		t.Errorf("notes are %q, want %q", b.report.Notes, want)
+	}
+}
+
+// Processors that share a core are said to.
+func TestSharedCores(t *testing.T) {
+	runtimetest.ORT(t)
+	dir, _ := split(t, "small/three_towers", []string{"host"})
+	available, err := runtime.BoundCPUs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := available[:1]
+	b, err := prepare(t.Context(), Options{Bundle: dir, Map: []Mapping{{Processor: "host.a", CPUs: one}, {Processor: "host.b", CPUs: one}}})
+	if b != nil {
+		defer b.close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "cores stand for several processors each: what the split takes here is more than it would on processors of their own"
+	if !slices.Contains(b.report.Notes, want) {
+		t.Errorf("notes are %q, want %q", b.report.Notes, want)
+	}
+}
+
+// A bundle without sub-models has nothing to measure.
+func TestNothingToRun(t *testing.T) {
+	dir, model := split(t, "small/squeezenet1_1", []string{"host"})
+	m, err := backend.ReadManifest(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	input := m.Model.Inputs[0]
+	m.Submodels, m.Edges, m.Model.Outputs = []backend.Submodel{}, []backend.Edge{}, []backend.Tensor{input}
+	m.Inputs = []backend.Input{{Tensor: input.Name, To: []string{}, Transfers: []backend.Transfer{}}}
+	m.Outputs = []backend.Output{{Tensor: input.Name, Kept: []string{backend.KeptInput}, Transfers: []backend.Transfer{}}}
+	for i := range m.Processors {
+		m.Processors[i].Submodels = []string{}
+	}
+	body, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, backend.ManifestFile), body, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	want := dir + ": the bundle has no sub-models to run"
+	if _, err := Run(t.Context(), Options{Bundle: dir}); err == nil || err.Error() != want {
+		t.Errorf("%s: %v, want %s", model, err, want)
 	}
 }

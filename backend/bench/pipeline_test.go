@@ -339,9 +339,11 @@ func TestProgramOrder(t *testing.T) {
 		{"on one processor, in the wrong order", func(p *plan) {
 			slices.Reverse(p.m.Submodels)
 			p.m.Submodels[0].Processor, p.m.Submodels[1].Processor = "p", "p"
-		}, "b waits for this value for ever: a"},
+		}, `value "y": in the manifest's order of sub-models b waits for this value for ever: a, which makes it, never gets its turn`},
 		{"in a ring", func(p *plan) { p.eng.models["a"].in = []string{"z"} }, "waits for this value for ever"},
-		{"two that make one value", func(p *plan) { p.eng.models["b"].out = []string{"y"}; p.eng.models["b"].in = []string{"x"} }, "a and b both make this value"},
+		{"two that make one value", func(p *plan) { p.eng.models["b"].out = []string{"y"}; p.eng.models["b"].in = []string{"x"} }, `value "y": sub-models a and b both make this value`},
+		{"one that makes a value twice", func(p *plan) { p.eng.models["a"].out = []string{"y", "y"} }, `value "y": the sub-model gives this output twice`},
+		{"one whose input nothing makes", func(p *plan) { p.eng.models["b"].in = []string{"y", "ghost"} }, `value "ghost": the sub-model needs this value, but it is no graph input and no sub-model before it makes it`},
 	} {
 		p := chain()
 		c.change(p)
@@ -351,6 +353,12 @@ func TestProgramOrder(t *testing.T) {
 		if n := p.eng.held.Load(); n != 0 {
 			t.Errorf("%s: %d values are still held", c.name, n)
 		}
+	}
+	apart := chain()
+	apart.places[0].device, apart.places[1].device = "c", "d"
+	const want = `value "y": the manifest plans no transfer of it to device d, where it is needed`
+	if _, err := apart.program(workers, true); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
 	}
 	p := chain() // the manifest's order is that of each processor only
 	slices.Reverse(p.m.Submodels)

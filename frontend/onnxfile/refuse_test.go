@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,8 +106,9 @@ func TestRefusals(t *testing.T) {
 		{"last raw_data wins", init1(cat(ld(9, make([]byte, 16)), ld(9, make([]byte, 8))), 4), "it holds 8 bytes"},
 		{"negative dim", init1(ld(9, make([]byte, 16)), 1<<64-4, 4), "hold a negative number"},
 		{"negative and zero dim", init1(nil, 0, 1<<64-4), "hold a negative number"},
-		{"dims overflow", init1(ld(9, make([]byte, 16)), 1<<40, 1<<40), "too large"},
-		{"bytes overflow", init1(ld(9, make([]byte, 16)), 1<<62), "too large"},
+		{"dims overflow", init1(ld(9, make([]byte, 16)), 1<<40, 1<<40), "its dims [1099511627776 1099511627776] are too large: their product does not fit into 63 bits"},
+		{"bytes overflow", init1(ld(9, make([]byte, 16)), 1<<62), "its dims [4611686018427387904] are too large: its size does not fit into 63 bits"},
+		{"number too long", init1(ld(7, slices.Repeat([]byte{0xff}, 12)), 1), "a number in a list is too long"},
 		{"wrong typed field", init1(ld(5, make([]byte, 4)), 4), "its elements are in int32_data, which cannot hold float32: they belong into float_data"},
 		{"too few floats", init1(ld(4, make([]byte, 12)), 4), "it holds 3 numbers in float_data, but its dims [4] need 4"},
 		{"ragged floats", init1(ld(4, make([]byte, 13)), 4), "a list of 4-byte numbers takes 13 bytes"},
