@@ -318,11 +318,11 @@ func TestMovesWeightsOut(t *testing.T) {
 	}
 
 	_, err := Build(t.Context(), f, l, all(), Options{MaxModelBytes: 1000})
-	if err == nil || !strings.Contains(err.Error(), "bytes, an ONNX file can have 1000: what cannot be moved out of it is too large") {
+	if err == nil || !strings.Contains(err.Error(), `sub-model "pi" would have 2163 bytes, an ONNX file can have 1000: what cannot be moved out of it is too large`) {
 		t.Errorf("the error is %v", err)
 	}
 	_, err = Build(t.Context(), f, l, all(), Options{MaxModelBytes: 1000, Weights: WeightsEmbedded})
-	if err == nil || !strings.Contains(err.Error(), "bytes, an ONNX file can have 1000: let its weights be external") {
+	if err == nil || !strings.Contains(err.Error(), `sub-model "pi" would have 272727 bytes, an ONNX file can have 1000: let its weights be external`) {
 		t.Errorf("the error is %v", err)
 	}
 }

@@ -61,7 +61,7 @@ func (lw *lowering) price(ctx context.Context, fleet *profiles.Fleet, o LowerOpt
 				total, source = fleet.Cost(proc, op)
 			}
 			if total >= ir.MaxTime {
-				return &diag.Error{File: lw.a.File, Node: l.Problem.Graph.NodeName(id), Msg: "its predicted time overflows: check its shapes (--shape binds symbolic ones) and the units of the profiles"}
+				diag.Bugf("%s: node %q costs %d, which is more than Fleet.Cost gives", lw.a.File, l.Problem.Graph.NodeName(id), total)
 			}
 			if total != ir.Unsupported {
 				supported = true

@@ -184,6 +184,9 @@ func TestReadCostsBounds(t *testing.T) {
 	if _, err := ReadCosts("x", []byte(many)); err == nil || len(err.Error()) > 10_000 {
 		t.Errorf("error of %d bytes", len(err.Error()))
 	}
+	if _, err := ReadCosts("x", make([]byte, maxCostBytes+1)); err == nil || err.Error() != "x: the file is larger than 67108864 bytes, too large for a cost file" {
+		t.Errorf("error %v", err)
+	}
 	if _, err := ReadCosts("x", []byte("{\n\"\xff\": 1}")); err == nil || err.Error() != "x:2:2: the file is not UTF-8 text" {
 		t.Errorf("error %v", err)
 	}

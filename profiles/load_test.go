@@ -286,20 +286,26 @@ func TestOddAliases(t *testing.T) {
 
 func TestBounds(t *testing.T) {
 	repeat := strings.Repeat
-	for name, text := range map[string]string{
-		"large file":     "# " + repeat("x", maxYAMLBytes) + "\n",
-		"many tokens":    "[" + repeat("a,", maxYAMLTokens) + "]",
-		"flow nesting":   "a: " + repeat("[", 1000),
-		"block nesting":  repeat("- ", 1000) + "a",
-		"many keys":      repeat("k: v\n", 1000),
-		"many anchors":   "[" + repeat("&a x,", 1000) + "]",
-		"many documents": repeat("a\n---\n", 100000),
-		"not text":       "name: \xff\n",
-		"zero byte":      "name: \x00\n",
-		"alias bomb": "schema: dnnsplit/device/v1\nname: a\nmemory: 1GiB\nsource: x\nprocessors:\n" +
-			"  - &p\n    name: a\n    unsupported: &l [" + repeat("Loop,", 20000) + "]\n" + repeat("  - *p\n", 60),
+	keys := ""
+	for i := range maxMappingKeys + 1 {
+		keys += fmt.Sprintf("k%d: v\n", i)
+	}
+	for name, c := range map[string]struct{ text, want string }{
+		"large file":      {"# " + repeat("x", maxYAMLBytes) + "\n", "the file is larger than 1048576 bytes, too large for a profile"},
+		"many tokens":     {"[" + repeat("a,", maxYAMLTokens) + "]", "the file is too long for a profile"},
+		"flow nesting":    {"a: " + repeat("[", 1000), "nested more than 16 deep, deeper than any profile"},
+		"block nesting":   {repeat("- ", 1000) + "a", "nested more than 16 deep, deeper than any profile"},
+		"many keys":       {keys, "a mapping with more than 256 keys is no part of a profile"},
+		"one key":         {repeat("k: v\n", 1000), ""},
+		"many anchors":    {"[" + repeat("&a x,", 1000) + "]", "more than 256 anchors are no part of a profile"},
+		"many documents":  {repeat("a\n---\n", 100000), "too many document markers, expected one document a file"},
+		"not text":        {"name: \xff\n", "the file is not UTF-8 text"},
+		"zero byte":       {"name: \x00\n", "the file is not UTF-8 text"},
+		"many processors": {"schema: dnnsplit/device/v1\nname: a\nmemory: 1GiB\nsource: x\nprocessors: [" + repeat("{name: p, kind: cpu}, ", maxProcessors+1) + "]\n", "processors: more than 64 on one device"},
+		"alias bomb": {"schema: dnnsplit/device/v1\nname: a\nmemory: 1GiB\nsource: x\nprocessors:\n" +
+			"  - &p\n    name: a\n    unsupported: &l [" + repeat("Loop,", 20000) + "]\n" + repeat("  - *p\n", 60), ""},
 	} {
-		_, err := LoadFS(files("a.yaml", text), ".")
+		_, err := LoadFS(files("a.yaml", c.text), ".")
 		if err == nil {
 			t.Errorf("%s: loads", name)
 			continue
@@ -308,8 +314,8 @@ func TestBounds(t *testing.T) {
 		if !errors.As(err, &d) || d.File != "a.yaml" {
 			t.Errorf("%s: error %v", name, err)
 		}
-		if want := "too many document markers, expected one document a file"; name == "many documents" && !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: error %v, want %s", name, err, want)
+		if !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want %s", name, err, c.want)
 		}
 		if n := len(err.Error()); n > 20000 {
 			t.Errorf("%s: the message has %d bytes", name, n)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -472,5 +473,40 @@ func TestCalibrateKeepsMemoryBound(t *testing.T) {
 		if least := 1.9 * float64(i+1); e.MedianUs < least || e.MedianUs > 10*float64(i+1) {
 			t.Errorf("%s costs %v us, want from %v to %v", e.Signature, e.MedianUs, least, 10*(i+1))
 		}
+	}
+}
+
+// Cost files of another processor, or of none, are not learned from.
+func TestCostFilesThatDoNotFit(t *testing.T) {
+	s := &session{Options: Options{Processor: "pi", Base: &profiles.CostFile{Processor: "phone.cpu"}}, eng: runtime.OpenGo()}
+	const other = "the file holds costs of processor phone.cpu, not of pi: write to another file"
+	if err := s.openFile(); err == nil || err.Error() != other {
+		t.Errorf("%v, want %s", err, other)
+	}
+	path := write(t, "small/squeezenet1_1")
+	r, err := compiler.Compile(t.Context(), compiler.Options{Model: path, Devices: "../../profiles", NoWrite: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	const none = " has no cost file to learn from runs: make one with dnnsplit profile and name it under costs in its device profile"
+	if err := Feed(r, &bench.Measurement{}); err == nil || !strings.HasPrefix(err.Error(), "processor ") || !strings.HasSuffix(err.Error(), none) {
+		t.Errorf("%v, want processor ...%s", err, none)
+	}
+}
+
+// A model that only passes its input on has nothing to measure.
+func TestNothingToMeasure(t *testing.T) {
+	runtimetest.ORT(t)
+	m := onnxtest.New(onnxtest.Header{Opset: 17})
+	m.Graph().Input("x", onnxtest.Float, 1)
+	m.Graph().Output("x", onnxtest.Float, 1)
+	path := filepath.Join(t.TempDir(), "pass.onnx")
+	if err := m.WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Run(t.Context(), Options{Models: []string{path}, Processor: "pi", Save: func(*profiles.CostFile) error { return nil }})
+	if err == nil || err.Error() != path+": it has no operations to measure" {
+		t.Error(err)
 	}
 }

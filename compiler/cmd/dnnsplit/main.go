@@ -74,7 +74,7 @@ func (e usageError) Error() string { return e.err.Error() }
 func (e usageError) Unwrap() error { return e.err }
 
 // errDifferent ends a verification that found a difference; the report has said so.
-var errDifferent = errors.New("the split differs from the whole model")
+var errDifferent = errors.New("different") // never printed
 
 // usage makes argument and flag errors of a command usage errors.
 func usage(check cobra.PositionalArgs) cobra.PositionalArgs {

@@ -19,7 +19,7 @@ func TestNotesOfAKind(t *testing.T) {
 	u := &ui{err: &out}
 	u.notes(list)
 	text := out.String()
-	for part, want := range map[string]int{": data-dependent: node ": 4, "is large": 9, "assumed-symbol: batch": 1, "data-dependent: 5 more like these": 1, "more like": 1} {
+	for part, want := range map[string]int{": data-dependent: node ": 4, "is large": 9, "assumed-symbol: batch": 1, "data-dependent: 5 more like these; --format json has them all": 1, "more like": 1} {
 		if got := strings.Count(text, part); got != want {
 			t.Errorf("%q stands %d times, want %d:\n%s", part, got, want, text)
 		}
