@@ -102,9 +102,9 @@ func (j *job) exactly(ctx context.Context, steps int) error {
 const exactSteps = 150_000
 
 // decideSteps is how many placements of a node the search for any plan may look at: to find one, or to know that there
-// is none, is worth a second or two. relaxSteps is the same for each of many problems that are like one without a plan.
+// is none, is worth some seconds. relaxSteps is the same for each of many problems that are like one without a plan.
 const (
-	decideSteps = 400_000
+	decideSteps = 1_500_000
 	relaxSteps  = 2_000
 )
 

@@ -18,7 +18,8 @@ import (
 // ends of an edge are placed, and a copy of a node is tried only where something is that reads it.
 //
 // Runs are made when they are needed, at every place of a processor's order, so no two ways lead to one
-// plan. Where nothing is left for a node, the search goes back to the last of those nodes that took part in the
+// plan. Where a processor may have any number of runs, and memory is no matter, each node gets a run of its own, for
+// that delays nobody: runs joined wait for all that any of them waits for. Where nothing is left for a node, the search goes back to the last of those nodes that took part in the
 // reasons (conflict-directed backjumping: Prosser, Computational Intelligence 9(3), 1993): what has nothing to do
 // with a dead end is not tried anew. Of processors that differ in nothing and hold nothing only the first is tried.
 type Feasible struct {
@@ -67,9 +68,12 @@ type feasible struct {
 	p       *ir.Problem
 	g       *ir.Graph
 	pf      *ir.Platform
-	limited bool   // some memory is limited
-	leads   []bool // from·devices + to: values can travel
-	twins   []int  // by processor: one before it that differs in nothing, -1: none
+	limited bool     // some memory is limited
+	spots   [][]bool // by node: processors that may hold copies of it; nil: none
+	whole   []bool   // by node: only the processor that owns it may, for some of its group cannot be copied
+	loose   []bool   // by processor: each node has a run of its own there, and their order follows in the end
+	leads   []bool   // from·devices + to: values can travel
+	twins   []int    // by processor: one before it that differs in nothing, -1: none
 	steps   int
 	gaveUp  bool // Steps is used up, or the context has ended
 	cut     bool // some plans were left out: they have too many runs
@@ -129,12 +133,48 @@ func newFeasible(ctx context.Context, f *Feasible) *feasible {
 	for _, e := range pf.Processors {
 		x.limited = x.limited || e.MemoryBytes != ir.UnlimitedBytes || pf.Devices[e.Device].MemoryBytes != ir.UnlimitedBytes
 	}
+	x.findSpots()
+	for q, e := range pf.Processors {
+		x.loose = append(x.loose, n <= mostRuns && f.Problem.SubmodelLimit(ir.ProcID(q)) == 0 &&
+			e.MemoryBytes == ir.UnlimitedBytes && pf.Devices[e.Device].MemoryBytes == ir.UnlimitedBytes)
+	}
 	for q := range procs {
 		x.twins = append(x.twins, x.twin(q))
 	}
 	x.gauge.init(g)
 	x.outlook.init(x)
 	return x
+}
+
+// findSpots finds where copies may be. Those of a group are whole: its processors support all of it. If some member
+// cannot be copied, they stand beside that one, on its processor, and in another run than the node itself.
+func (x *feasible) findSpots() {
+	x.spots, x.whole = make([][]bool, len(x.owner)), make([]bool, len(x.owner))
+	for n := range x.spots {
+		id := ir.NodeID(n)
+		members := []ir.NodeID{id}
+		if k := x.g.Group(id); k != ir.NoGroup {
+			members = x.g.Members(k)
+		}
+		if !x.g.Replicable(id) {
+			continue
+		}
+		for _, m := range members {
+			x.whole[n] = x.whole[n] || !x.g.Replicable(m)
+		}
+		for q := range x.runs {
+			able := !x.whole[n] || x.p.SubmodelLimit(ir.ProcID(q)) != 1
+			for _, m := range members {
+				able = able && x.p.Costs.Of(m, ir.ProcID(q)) != ir.Unsupported
+			}
+			if able && x.spots[n] == nil {
+				x.spots[n] = make([]bool, len(x.runs))
+			}
+			if able {
+				x.spots[n][q] = true
+			}
+		}
+	}
 }
 
 // way says whether values can travel from one device to another.
@@ -188,7 +228,7 @@ func (x *feasible) places(n int, wanted uint64, conflict *nodeSet) []place {
 	for _, near := range []bool{true, false} {
 		for q, runs := range x.runs {
 			for _, t := range runs {
-				if row[q] != ir.Unsupported && (wanted>>t&1 == 1) == near {
+				if row[q] != ir.Unsupported && !x.loose[q] && (wanted>>t&1 == 1) == near {
 					list = append(list, place{t, q, 0})
 				}
 			}
@@ -209,7 +249,7 @@ func (x *feasible) places(n int, wanted uint64, conflict *nodeSet) []place {
 			x.cut = true
 			continue
 		}
-		for at := range len(runs) + 1 {
+		for at := x.firstNew(q); at <= len(runs); at++ {
 			list = append(list, place{-1, q, at})
 		}
 	}
@@ -218,6 +258,14 @@ func (x *feasible) places(n int, wanted uint64, conflict *nodeSet) []place {
 	}
 	slices.SortStableFunc(list[joined:], func(a, b place) int { return cmp.Compare(room(b.proc), room(a.proc)) })
 	return list
+}
+
+// firstNew is the first position where a new run of a processor may be.
+func (x *feasible) firstNew(q int) int {
+	if x.loose[q] {
+		return len(x.runs[q])
+	}
+	return 0
 }
 
 // enter makes a new run where a place asks for one, and says which run it is.
@@ -355,7 +403,7 @@ func (x *feasible) copies(c *choice, extra uint64, proc, at int) (conflict nodeS
 			break
 		}
 	}
-	if !c.grouped || c.partner >= 0 || !x.g.Replicable(ir.NodeID(n)) {
+	if !c.grouped || c.partner >= 0 || x.spots[n] == nil {
 		return conflict, false
 	}
 	if x.idle() >= n {
@@ -363,10 +411,10 @@ func (x *feasible) copies(c *choice, extra uint64, proc, at int) (conflict nodeS
 		return conflict, false
 	}
 	for ; proc < len(x.runs); proc, at = proc+1, 0 {
-		if !x.runsGroup(ir.NodeID(n), proc) {
+		if !x.spots[n][proc] || x.whole[n] && proc != x.proc[t] {
 			continue
 		}
-		for ; at <= len(x.runs[proc]); at++ {
+		for at = max(at, x.firstNew(proc)); at <= len(x.runs[proc]); at++ {
 			if limit := x.p.SubmodelLimit(ir.ProcID(proc)); limit > 0 && len(x.runs[proc]) >= limit {
 				if limit > 1 {
 					conflict.unite(x.holders(proc))
@@ -404,7 +452,7 @@ func (x *feasible) step() bool {
 func (x *feasible) copyable(c *choice, beside uint64) (must, may uint64) {
 	id := ir.NodeID(c.n)
 	beside |= 1 << x.owner[c.n]
-	if x.g.Replicable(id) {
+	if spots := x.spots[c.n]; spots != nil {
 		may = c.wanted
 		if c.grouped {
 			may = 1<<len(x.proc) - 1
@@ -412,7 +460,7 @@ func (x *feasible) copyable(c *choice, beside uint64) (must, may uint64) {
 		may &^= beside
 		for rest := may; rest != 0; rest &= rest - 1 {
 			t := bits.TrailingZeros64(rest)
-			if x.p.Costs.Of(id, ir.ProcID(x.proc[t])) == ir.Unsupported {
+			if q := x.proc[t]; !spots[q] || x.whole[c.n] && q != x.proc[x.owner[c.n]] {
 				may &^= 1 << t
 			}
 		}
@@ -469,16 +517,6 @@ func (x *feasible) idle() int {
 	return len(x.proc) - bits.OnesCount64(own)
 }
 
-// runsGroup says whether a processor supports a node and its group.
-func (x *feasible) runsGroup(n ir.NodeID, proc int) bool {
-	for _, m := range x.g.Members(x.g.Group(n)) {
-		if x.p.Costs.Of(m, ir.ProcID(proc)) == ir.Unsupported {
-			return false
-		}
-	}
-	return true
-}
-
 // finished checks the plan.
 func (x *feasible) finished() (conflict nodeSet, found bool) {
 	if ir.CheckPlan(x.p, x.plan()) == nil {
@@ -490,7 +528,14 @@ func (x *feasible) finished() (conflict nodeSet, found bool) {
 // plan is what the runs hold, in an order in which they may run.
 func (x *feasible) plan() *ir.Plan {
 	plan := &ir.Plan{}
-	for _, runs := range x.runs {
+	x.orders()
+	for q, runs := range x.runs {
+		if x.loose[q] {
+			runs = slices.Clone(runs)
+			slices.SortStableFunc(runs, func(s, t int) int {
+				return bits.OnesCount64(x.outlook.before[s]) - bits.OnesCount64(x.outlook.before[t])
+			})
+		}
 		for _, t := range runs {
 			s := ir.Submodel{Processor: ir.ProcID(x.proc[t])}
 			for n, held := range x.held {

@@ -15,7 +15,8 @@ import (
 type outlook struct {
 	before []uint64  // by run: those that come before it
 	below  []uint64  // by node that is not placed: runs that hold or will hold what depends on it
-	above  []uint64  // by node that is not placed: homes of nodes on which it depends and that cannot be copied
+	direct []uint64  // by node that is not placed: runs that hold or will hold what reads it
+	above  []uint64  // by node that is not placed: homes of nodes on which it depends and that are never copied
 	home   []int     // by node: the only run that can own it, -1: not known
 	bound  []bool    // by node: only one processor can take it
 	why    []nodeSet // by node that is bound: the placed nodes that make it so
@@ -34,6 +35,7 @@ type link struct{ from, to, node int }
 
 func (y *outlook) init(x *feasible) {
 	n, procs := len(x.owner), len(x.pf.Processors)
+	y.direct = make([]uint64, n)
 	y.before, y.below, y.above, y.home, y.bound, y.why = make([]uint64, mostRuns), make([]uint64, n), make([]uint64, n), make([]int, n), make([]bool, n), make([]nodeSet, n)
 	y.barred, y.bars = make([]uint64, x.g.NumGroups()), make([]nodeSet, x.g.NumGroups())
 	y.soon, y.lodge, y.coming = make([]int64, procs), make([]nodeSet, procs), make([]int32, len(x.on))
@@ -65,7 +67,7 @@ func (x *feasible) ahead(c *choice) (conflict nodeSet, ok bool) {
 	clear(y.barred)
 	clear(y.bars)
 	for n := range c.n {
-		y.above[n], y.below[n], y.home[n], y.bound[n] = 0, 0, -1, false
+		y.above[n], y.below[n], y.direct[n], y.home[n], y.bound[n] = 0, 0, 0, -1, false
 	}
 	for y.found = true; y.found; {
 		y.found = false
@@ -102,8 +104,8 @@ func (x *feasible) orders() {
 				raise(s, bits.TrailingZeros64(after))
 			}
 		}
-		for _, runs := range x.runs {
-			for i := 1; i < len(runs); i++ {
+		for q, runs := range x.runs {
+			for i := 1; i < len(runs) && !x.loose[q]; i++ {
 				raise(runs[i-1], runs[i])
 			}
 		}
@@ -117,14 +119,31 @@ func (x *feasible) lookBelow(n int) {
 		for _, r := range x.g.Consumers(v) {
 			switch {
 			case x.held[r] != 0:
-				y.below[n] |= x.held[r]
+				y.direct[n] |= x.held[r]
 			case y.home[r] >= 0:
-				y.below[n] |= y.below[r] | 1<<y.home[r]
+				y.direct[n] |= 1 << y.home[r]
+				y.below[n] |= y.below[r]
 			default:
 				y.below[n] |= y.below[r]
 			}
 		}
 	}
+	y.below[n] |= y.direct[n]
+}
+
+// waiting are the runs before which the run that owns a node must come, unless it is one of them. Where the node may be
+// copied, what reads the node may have it from there, and only runs where it cannot be are sure to wait.
+func (x *feasible) waiting(n int) uint64 {
+	if x.spots[n] == nil {
+		return x.outlook.below[n]
+	}
+	runs := x.outlook.direct[n]
+	for rest := runs; rest != 0; rest &= rest - 1 {
+		if t := bits.TrailingZeros64(rest); x.spots[n][x.proc[t]] {
+			runs &^= 1 << t
+		}
+	}
+	return runs
 }
 
 // lookAbove finds the homes above a node. It must have been called for all nodes before n.
@@ -133,7 +152,7 @@ func (x *feasible) lookAbove(n int) {
 	for _, v := range x.g.Inputs(ir.NodeID(n)) {
 		if p := x.g.Producer(v); p != ir.NoNode {
 			y.above[n] |= y.above[p]
-			if y.home[p] >= 0 && !x.g.Replicable(p) {
+			if y.home[p] >= 0 && x.spots[p] == nil {
 				y.above[n] |= 1 << y.home[p]
 			}
 		}
@@ -144,7 +163,7 @@ func (x *feasible) lookAbove(n int) {
 func (x *feasible) prospect(n int) (conflict nodeSet, ok bool) {
 	y, id := &x.outlook, ir.NodeID(n)
 	if y.bound[n] {
-		if may := y.home[n]; may >= 0 && !x.g.Replicable(id) {
+		if may := y.home[n]; may >= 0 {
 			x.link(n, may)
 		}
 	}
@@ -197,9 +216,7 @@ func (x *feasible) prospect(n int) (conflict nodeSet, ok bool) {
 	}
 	if len(x.runs[may]) == 1 && x.p.SubmodelLimit(ir.ProcID(may)) == 1 {
 		y.home[n] = x.runs[may][0]
-		if !x.g.Replicable(id) {
-			x.link(n, y.home[n])
-		}
+		x.link(n, y.home[n])
 	}
 	return nodeSet{}, true
 }
@@ -207,7 +224,7 @@ func (x *feasible) prospect(n int) (conflict nodeSet, ok bool) {
 // link records that the home of a node comes before all runs below it.
 func (x *feasible) link(n, home int) {
 	y := &x.outlook
-	for rest := y.below[n] &^ (1 << home); rest != 0; rest &= rest - 1 {
+	for rest := x.waiting(n) &^ (1 << home); rest != 0; rest &= rest - 1 {
 		t := bits.TrailingZeros64(rest)
 		if y.before[t]>>home&1 == 1 {
 			continue
@@ -248,10 +265,7 @@ func (x *feasible) takes(q, n int, conflict *nodeSet) bool {
 	if limit == 0 || len(x.runs[q]) < limit {
 		return true
 	}
-	below := y.below[n]
-	if x.g.Replicable(id) {
-		below = 0 // copies are where they are read
-	}
+	below := x.waiting(n)
 	for _, t := range x.runs[q] {
 		if below&^(1<<t)&y.before[t] == 0 && !x.precedes(t, y.above[n]) {
 			return true
@@ -298,7 +312,7 @@ func (x *feasible) whyAbove(n, run int, conflict *nodeSet) {
 			if p == ir.NoNode {
 				continue
 			}
-			if y.home[p] == run && !x.g.Replicable(p) {
+			if y.home[p] == run && x.spots[p] == nil {
 				conflict.unite(y.why[p])
 				return
 			}
@@ -354,7 +368,7 @@ func (x *feasible) whyBefore(s, t int, conflict *nodeSet) {
 	for i := 0; i < len(queue) && seen>>t&1 == 0; i++ {
 		a := queue[i]
 		runs := x.runs[x.proc[a]]
-		for k := 1; k < len(runs); k++ {
+		for k := 1; k < len(runs) && !x.loose[x.proc[a]]; k++ {
 			if runs[k-1] == a {
 				visit(a, runs[k], order)
 			}

@@ -88,7 +88,7 @@ func (x *feasible) acyclic(c *choice) (conflict nodeSet, ok bool) {
 			visit(t, bits.TrailingZeros64(rest))
 		}
 		runs := x.runs[x.proc[t]]
-		if i := slices.Index(runs, t) + 1; i < len(runs) {
+		if i := slices.Index(runs, t) + 1; i < len(runs) && !x.loose[x.proc[t]] {
 			visit(t, runs[i])
 		}
 	}
