@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/compiler/race"
 	"github.com/dnnsplit/dnnsplit/passes/assign"
 )
 
@@ -90,7 +91,7 @@ func TestFitMeasuresSegments(t *testing.T) {
 // Problems whose memory holds a known cut and little more are placed.
 func TestTightMemory(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	for i := range 5 {
+	for i := range race.Of(5, 1) {
 		p := randomProblem(t, rng, 60, 4)
 		plan := segments(15, 30, 45, 60)
 		need := ir.MeasureMemory(p, plan, ir.Connect(p.Graph, plan))

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/compiler/race"
 	"github.com/dnnsplit/dnnsplit/passes/bench/gen"
 	"github.com/dnnsplit/dnnsplit/passes/sched"
 )
@@ -29,9 +30,9 @@ func text(t *testing.T, p *ir.Problem, pl *ir.Placement, err error) string {
 // Random problems with every rule of the model in them: a plan that holds, or an error that says why there is none;
 // the same from one worker and from two; never above any single processor or baseline.
 func TestPlaceRandom(t *testing.T) {
-	rounds := uint64(16)
+	rounds := uint64(race.Of(16, 5))
 	if testing.Short() {
-		rounds = 8
+		rounds = min(rounds, 8)
 	}
 	for seed := range rounds {
 		p := gen.Small(gen.Rand(seed), 14)
@@ -189,7 +190,7 @@ func TestPlaceLarge(t *testing.T) {
 // no other.
 func TestLeastGain(t *testing.T) {
 	tried := 0
-	for seed := range uint64(8) {
+	for seed := range uint64(race.Of(8, 3)) {
 		p := gen.Small(gen.Rand(seed), 9)
 		p.Submodels = 0
 		free, err := Place(context.Background(), p, Options{Workers: 1})

@@ -37,7 +37,7 @@ func randomSize(seed uint64) *ir.Problem {
 // than its bound; one core and two find the same; what is said to be impossible or optimal agrees with trying all
 // plans, or, where those are too many, with random plans.
 func TestPlaceProperties(t *testing.T) {
-	first, last := properties(race.Of(60, 20))
+	first, last := properties(race.Of(60, 12))
 	var placed, proved, optimal, tried int
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	for seed := first; seed < last; seed++ {
