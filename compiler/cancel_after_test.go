@@ -13,7 +13,6 @@ import (
 	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/backend/verify"
 	"github.com/dnnsplit/dnnsplit/compiler"
-	"github.com/dnnsplit/dnnsplit/compiler/rusage"
 	"github.com/dnnsplit/dnnsplit/profiles/measure"
 )
 
@@ -75,23 +74,11 @@ func TestCancelAfter(t *testing.T) {
 			if err := errors.Join(os.RemoveAll(scratch), os.Mkdir(scratch, 0o777)); err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithCancel(t.Context())
-			var cancelled time.Time
-			var spent time.Duration
-			done := make(chan struct{})
-			stop := func() {
-				cancelled, spent = time.Now(), rusage.CPUTime()
-				cancel()
-				close(done)
-			}
-			if share == 0 {
-				stop()
-			} else {
-				time.AfterFunc(time.Duration(share*float64(length)), stop)
-			}
+			ctx, end := cancelling(t.Context())
+			end.arm(time.Duration(share * float64(length)))
 			err := c.run(ctx)
-			<-done
-			slowest, most = max(slowest, time.Since(cancelled)), max(most, rusage.CPUTime()-spent)
+			clock, cpu := end.wait()
+			slowest, most = max(slowest, clock), max(most, cpu)
 			left, rerr := os.ReadDir(scratch)
 			switch {
 			case rerr != nil:

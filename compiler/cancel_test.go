@@ -50,6 +50,41 @@ func noneLeft(t *testing.T, when string) {
 	}
 }
 
+// cancellation is the end of a context, and what it takes from there.
+type cancellation struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+	at     time.Time
+	spent  time.Duration // processor time up to at
+}
+
+// cancelling returns a context that lasts until arm cancels it.
+func cancelling(parent context.Context) (context.Context, *cancellation) {
+	ctx, cancel := context.WithCancel(parent)
+	return ctx, &cancellation{cancel: cancel, done: make(chan struct{})}
+}
+
+// arm cancels the context after some time, and before it returns if that is 0.
+func (c *cancellation) arm(after time.Duration) {
+	stop := func() {
+		c.at, c.spent = time.Now(), rusage.CPUTime()
+		c.cancel()
+		close(c.done)
+	}
+	if after == 0 {
+		stop()
+	} else {
+		time.AfterFunc(after, stop)
+	}
+}
+
+// wait waits until the context is cancelled, which arm must see to, and returns the
+// time and the processor time since then.
+func (c *cancellation) wait() (clock, cpu time.Duration) {
+	<-c.done
+	return time.Since(c.at), rusage.CPUTime() - c.spent
+}
+
 // TestCancel cancels a compilation at several points of every stage. It must end
 // with the context's error, leave nothing on disk and no goroutine. The time from
 // cancelling to the end is logged; it should be below 100 ms on a machine with
@@ -94,30 +129,16 @@ func TestCancel(t *testing.T) {
 		length := next.Sub(began[stage])
 		var slowest, most time.Duration
 		for _, share := range []float64{0, 0.3, 0.6, 0.9} {
-			ctx, cancel := context.WithCancel(context.Background())
-			var cancelled time.Time
-			var spent time.Duration
-			done := make(chan struct{})
+			ctx, c := cancelling(context.Background())
 			armed := false
 			err := run(ctx, func(s string) {
-				if s != stage || armed {
-					return
-				}
-				armed = true
-				stop := func() {
-					cancelled, spent = time.Now(), rusage.CPUTime()
-					cancel()
-					close(done)
-				}
-				if share == 0 {
-					stop()
-				} else {
-					time.AfterFunc(time.Duration(share*float64(length)), stop)
+				if s == stage && !armed {
+					armed = true
+					c.arm(time.Duration(share * float64(length)))
 				}
 			})
-			<-done
-			slowest, most = max(slowest, time.Since(cancelled)), max(most, rusage.CPUTime()-spent)
-			cancel()
+			clock, cpu := c.wait()
+			slowest, most = max(slowest, clock), max(most, cpu)
 			if err == nil {
 				// It was done before the clock struck.
 				if err := os.RemoveAll(out); err != nil {
