@@ -71,8 +71,9 @@ func (x *Units) forks(work []ir.Time, most int) []fork {
 		all = append(all, candidate{u, sum - longest, f})
 	}
 	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Compare(b.gain, a.gain) })
-	var out []fork
-	for _, c := range all[:min(len(all), most)] {
+	all = all[:min(len(all), most)]
+	out := make([]fork, 0, len(all))
+	for _, c := range all {
 		f := c.fork
 		f.after = make([]bool, n)
 		if f.join < n {
