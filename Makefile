@@ -44,6 +44,7 @@ race: $(ORT_LIB) ## run all tests with the race detector
 # The official library inside the npm package; only that file is unpacked.
 $(CURDIR)/$(ORT_DIR)/libonnxruntime.so.1:
 	@command -v npm >/dev/null || { echo "make: npm is needed to fetch ONNX Runtime $(ORT_VER); install it, or set ORT_LIB=/path/to/libonnxruntime.so" >&2; exit 1; }
+	@echo "make: fetching ONNX Runtime $(ORT_VER), the npm package onnxruntime-node: 290 MB, of which one library is kept in $(ORT_DIR)/"
 	mkdir -p $(ORT_DIR)
 	cd $(ORT_DIR) && npm pack --silent onnxruntime-node@$(ORT_VER) >/dev/null
 	cd $(ORT_DIR) && tar -xzf onnxruntime-node-$(ORT_VER).tgz --strip-components=5 package/bin/napi-v6/linux/$(ORT_ARCH)/libonnxruntime.so.1
@@ -53,7 +54,7 @@ $(CURDIR)/$(ORT_DIR)/libonnxruntime.so.1:
 ORT_ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
 
 .PHONY: ort
-ort: $(ORT_LIB) ## fetch ONNX Runtime into .ort/
+ort: $(ORT_LIB) ## fetch ONNX Runtime into .ort/ (an npm package of 290 MB, once)
 
 .PHONY: lint
 lint: $(TOOLS)/staticcheck $(TOOLS)/golangci-lint $(TOOLS)/gofumpt ## gofumpt, staticcheck, golangci-lint

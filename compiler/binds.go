@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 	"github.com/dnnsplit/dnnsplit/passes"
 )
@@ -173,7 +174,7 @@ func (r *Result) memoryBinds(ctx context.Context, p *ir.Problem, at ir.ProcID, v
 			b.Device = p.Platform.Devices[s.Device].Name
 			where = "device " + b.Device
 		}
-		b.Text = fmt.Sprintf("%s is %d bytes of memory short for the best plan with the node there%s", where, s.Bytes, gain)
+		b.Text = fmt.Sprintf("%s is %s of memory short for the best plan with the node there%s", where, diag.Bytes(s.Bytes), gain)
 		if value > 0 {
 			b.Us = (value - free.Plan.Value()).Us()
 		}
@@ -298,7 +299,7 @@ func (r *Result) transfers(p *ir.Problem, other *ir.Placement) []Bind {
 			Kind: BindTransfer, Us: l.Time(size).Us(), Bytes: size, Value: p.Graph.ValueName(h.Value),
 			From: p.Platform.Devices[l.From].Name, To: p.Platform.Devices[l.To].Name,
 		}
-		b.Text = fmt.Sprintf("value %q, %d bytes, goes from %s to %s in %.1f us", b.Value, size, b.From, b.To, b.Us)
+		b.Text = fmt.Sprintf("value %q, %s, goes from %s to %s in %.1f us", b.Value, diag.Bytes(size), b.From, b.To, b.Us)
 		binds = append(binds, b)
 	}
 	slices.SortStableFunc(binds, func(x, y Bind) int {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 )
 
@@ -34,7 +35,7 @@ func short(p *ir.Problem) []string {
 		all += g.WeightBytes(w)
 	}
 	if room := together(pf); all > room {
-		reasons = append(reasons, fmt.Sprintf("the weights take %d bytes, %d more than the %d that all processors have together", all, all-room, room))
+		reasons = append(reasons, fmt.Sprintf("the weights take %s, %s more than the %s that all processors have together", diag.Bytes(all), diag.Bytes(all-room), diag.Bytes(room)))
 	}
 	// roomiest is the most memory of a processor that supports all of some nodes.
 	roomiest := func(nodes ...ir.NodeID) (most int64, name string) {
@@ -57,7 +58,7 @@ func short(p *ir.Problem) []string {
 			if heavy++; heavy > namedNodes {
 				continue
 			}
-			reasons = append(reasons, fmt.Sprintf("node %q%s alone needs %d bytes, %d more than processor %q has, the roomiest that may run it", g.NodeName(n), ofOp(g.Op(n)), need, need-most, name))
+			reasons = append(reasons, fmt.Sprintf("node %q%s alone needs %s, %s more than processor %q has, the roomiest that may run it", g.NodeName(n), ofOp(g.Op(n)), diag.Bytes(need), diag.Bytes(need-most), name))
 		}
 	}
 	if heavy > namedNodes {
@@ -67,7 +68,7 @@ func short(p *ir.Problem) []string {
 		members := g.Members(id)
 		if most, name := roomiest(members...); len(members) > 1 && most >= 0 {
 			if need := weightsOf(g, members); need > most {
-				reasons = append(reasons, fmt.Sprintf("the weights of group %q take %d bytes, %d more than processor %q has, the roomiest that may run it", g.GroupName(id), need, need-most, name))
+				reasons = append(reasons, fmt.Sprintf("the weights of group %q take %s, %s more than processor %q has, the roomiest that may run it", g.GroupName(id), diag.Bytes(need), diag.Bytes(need-most), name))
 			}
 		}
 	}
@@ -83,7 +84,7 @@ func short(p *ir.Problem) []string {
 			}
 		}
 		if need := weightsOf(g, bound); len(bound) > 1 && need > limit(q) {
-			reasons = append(reasons, fmt.Sprintf("the weights of the %d nodes that run on processor %q alone take %d bytes, %d more than it has", len(bound), e.Name, need, need-limit(q)))
+			reasons = append(reasons, fmt.Sprintf("the weights of the %d nodes that run on processor %q alone take %s, %s more than it has", len(bound), e.Name, diag.Bytes(need), diag.Bytes(need-limit(q))))
 		}
 	}
 	return reasons

@@ -47,9 +47,9 @@ func TestExplainMemory(t *testing.T) {
 	}
 	check(true, "no placement is feasible", "it would fit with more memory", `52 bytes for processor`)
 	p.Platform.Processors[0].MemoryBytes = 120
-	check(true, "the weights take 300 bytes, 30 more than the 270 that all processors have together")
+	check(true, "the weights take 300 bytes, 30 bytes more than the 270 bytes that all processors have together")
 	p.Platform.Processors[0].MemoryBytes, p.Platform.Processors[1].MemoryBytes = 90, 80
-	check(true, `node "a" alone needs 102 bytes, 12 more than processor "p" has`)
+	check(true, `node "a" alone needs 102 bytes, 12 bytes more than processor "p" has`)
 }
 
 // What relaxing names is enough.
@@ -189,8 +189,8 @@ func TestExplainGroups(t *testing.T) {
 		p    *ir.Problem
 		want []string
 	}{
-		{small, []string{`the weights of group "ends" take 200 bytes, 50 more than processor "p" has, the roomiest that may run it`, `it would fit if groups might be split: group "ends": node "a" is on`}},
-		{alone, []string{`the weights of the 3 nodes that run on processor "q" alone take 300 bytes, 100 more than it has`}},
+		{small, []string{`the weights of group "ends" take 200 bytes, 50 bytes more than processor "p" has, the roomiest that may run it`, `it would fit if groups might be split: group "ends": node "a" is on`}},
+		{alone, []string{`the weights of the 3 nodes that run on processor "q" alone take 300 bytes, 100 bytes more than it has`}},
 		{apart, []string{`no processor may run all nodes of group "ends"`, `it would fit if groups might be split: group "ends": node "a" is on p, node "c" on r`}},
 	} {
 		_, err := Place(t.Context(), c.p, Options{})

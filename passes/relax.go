@@ -180,9 +180,9 @@ func (j *job) lacks(plan *ir.Plan) (extra int64, text string) {
 	for _, s := range Shortages(j.p, plan) {
 		extra += s.Bytes
 		if s.Processor != ir.NoProc {
-			where = append(where, fmt.Sprintf("%d bytes for processor %q", s.Bytes, j.p.Platform.Processors[s.Processor].Name))
+			where = append(where, fmt.Sprintf("%s for processor %q", diag.Bytes(s.Bytes), j.p.Platform.Processors[s.Processor].Name))
 		} else {
-			where = append(where, fmt.Sprintf("%d bytes for device %q", s.Bytes, j.p.Platform.Devices[s.Device].Name))
+			where = append(where, fmt.Sprintf("%s for device %q", diag.Bytes(s.Bytes), j.p.Platform.Devices[s.Device].Name))
 		}
 	}
 	if len(where) == 0 {

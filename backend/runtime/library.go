@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
+	"slices"
 	"sort"
 	"strings"
 
@@ -148,11 +149,19 @@ func resolve(path string) string {
 	return path
 }
 
-// notFound is the error when nothing that was tried could be loaded.
+// notFound is the error when nothing that was tried could be loaded. What the
+// system's loader says of a library that it does not have is left out.
 func notFound(looked, failed []string) error {
-	var tried []string
-	if len(looked) > 0 {
-		tried = append(tried, "nothing in "+strings.Join(looked, ", "))
+	broken := slices.DeleteFunc(slices.Clone(failed), func(why string) bool {
+		return strings.Contains(strings.ToLower(why), "no such file")
+	})
+	why := ""
+	if len(broken) > 0 {
+		why = " (" + strings.Join(broken, "; ") + ")"
 	}
-	return &noLibrary{fmt.Sprintf("no ONNX Runtime library found (%s); %s", strings.Join(append(tried, failed...), "; "), howToGet)}
+	places := "the folders of the system"
+	if len(looked) > 0 {
+		places = strings.Join(looked, ", ") + " or " + places
+	}
+	return &noLibrary{fmt.Sprintf("no ONNX Runtime library found in %s%s; %s", places, why, howToGet)}
 }

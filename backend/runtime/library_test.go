@@ -68,13 +68,23 @@ func TestFindLibrary(t *testing.T) {
 }
 
 func TestNotFoundNamesWhatWasTried(t *testing.T) {
-	err := notFound([]string{"/a/.ort"}, []string{"libonnxruntime.so.1 cannot be loaded: no such file"})
-	if !errors.Is(err, ErrNoLibrary) {
-		t.Error("does not wrap ErrNoLibrary")
-	}
-	for _, want := range []string{"/a/.ort", "libonnxruntime.so.1", LibraryEnv, "npm install"} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q does not name %s", err, want)
+	const install = "; install ONNX Runtime, for instance with npm install onnxruntime-node, and name libonnxruntime with --ort-lib or $ONNXRUNTIME_LIB"
+	for _, c := range []struct {
+		looked, failed []string
+		want           string
+	}{
+		{
+			[]string{"/a/.ort", "/b/.ort"}, []string{"libonnxruntime.so.1 cannot be loaded: libonnxruntime.so.1: cannot open shared object file: No such file or directory"},
+			"no ONNX Runtime library found in /a/.ort, /b/.ort or the folders of the system",
+		},
+		{
+			nil, []string{"/a/.ort/libonnxruntime.so.1 is ONNX Runtime 1.2.0, which is too old: 1.24 or newer is needed"},
+			"no ONNX Runtime library found in the folders of the system (/a/.ort/libonnxruntime.so.1 is ONNX Runtime 1.2.0, which is too old: 1.24 or newer is needed)",
+		},
+	} {
+		err := notFound(c.looked, c.failed)
+		if !errors.Is(err, ErrNoLibrary) || err.Error() != c.want+install {
+			t.Errorf("got %v, want %s", err, c.want+install)
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
 	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
@@ -57,23 +59,50 @@ func TestPortsOfAnotherManifest(t *testing.T) {
 	runtimetest.ORT(t)
 	for _, c := range []struct {
 		name   string
+		tweak  func(i int, sub *onnxpb.ModelProto)
 		change func(b *bundle)
 		want   string
 	}{
-		{"an output that is not listed", func(b *bundle) {
-			last := &b.manifest.Submodels[1]
-			last.Inputs = slices.DeleteFunc(slices.Clone(last.Inputs), func(name string) bool { return name == "a" })
-			b.manifest.Submodels[0].Outputs, b.manifest.Edges = nil, nil
-		}, `p0.onnx: value "a": sub-model p0 has this output, but the manifest does not list it`},
-		{"an output that is not there", func(b *bundle) {
+		{"an output that is not listed", func(i int, sub *onnxpb.ModelProto) {
+			if g := sub.Graph; i == 0 {
+				g.Node = append(g.Node, &onnxpb.NodeProto{OpType: proto.String("Neg"), Input: []string{"a"}, Output: []string{"extra"}})
+				extra := proto.Clone(g.Output[0]).(*onnxpb.ValueInfoProto)
+				extra.Name = proto.String("extra")
+				g.Output = append(g.Output, extra)
+			}
+		}, func(*bundle) {}, `p0.onnx: value "extra": sub-model p0 has this output, but the manifest does not list it`},
+		{"an output that is not there", nil, func(b *bundle) {
 			b.manifest.Submodels[0].Outputs = append(b.manifest.Submodels[0].Outputs, "ghost")
 		}, `p0.onnx: value "ghost": the manifest lists this as an output of sub-model p0, but the file does not have it`},
 	} {
-		b := cut(t, diamond(), [][]int{{0}, {1, 2, 3}}, nil)
+		b := cut(t, diamond(), [][]int{{0}, {1, 2, 3}}, c.tweak)
 		c.change(b)
 		b.writeManifest(t)
 		_, err := Run(context.Background(), Options{Bundle: b.dir})
 		refused(t, err, c.want)
+	}
+}
+
+// The sub-model that differs is found on whichever inputs it differs.
+func TestDifferenceOnLaterInputs(t *testing.T) {
+	runtimetest.ORT(t)
+	m := onnxtest.New(onnxtest.Header{Name: "negative", Opset: 17})
+	g := m.Graph()
+	g.Op("Relu", []string{g.Input("x", onnxtest.Float, 64)}, onnxtest.Outs("a"))
+	g.Op("Neg", []string{"a"}, onnxtest.Outs("y"))
+	g.Info("a", onnxtest.Float, 64)
+	g.Output("y", onnxtest.Float, 64)
+	b := cut(t, m, [][]int{{0}, {1}}, func(i int, sub *onnxpb.ModelProto) {
+		if i == 0 {
+			sub.Graph.Node[0].OpType = proto.String("Identity")
+		}
+	})
+	if r := verify(t, b, Options{Trials: 1, Levels: []runtime.Level{}}); !r.Equal {
+		t.Fatalf("the first inputs, which are positive, tell them apart: %+v", r)
+	}
+	r := verify(t, b, Options{Trials: 2, Levels: []runtime.Level{}})
+	if r.Equal || r.FirstDifference == nil || r.FirstDifference.Submodel != "p0" || r.FirstDifference.Tensor != "a" {
+		t.Errorf("%+v, %+v", r.FirstDifference, r.Warnings)
 	}
 }
 

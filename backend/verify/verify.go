@@ -345,8 +345,13 @@ func (v *verification) explain(ctx context.Context, off *LevelReport) (*LevelRep
 		}
 	} else {
 		v.Progress("looking for the sub-model that differs")
-		if culprit, why, err = v.locate(ctx, v.feeds[0]); err != nil {
-			return nil, err
+		for _, feed := range v.feeds { // the difference may show on one of them only
+			if culprit, why, err = v.locate(ctx, feed); err != nil {
+				return nil, err
+			}
+			if culprit != nil {
+				break
+			}
 		}
 		if why != "" {
 			v.warnf("the sub-model that differs could not be found: %s", why)

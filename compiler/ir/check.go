@@ -229,12 +229,12 @@ func (c *checker) limits() {
 			c.add(RuleSubmodels, "processor %s has %d sub-models, it may have %d", e.Name, count[q], limit)
 		}
 		if used := m.Processors[q]; used > e.MemoryBytes {
-			c.add(RuleProcMemory, "processor %s needs %d bytes, %d more than its %d", e.Name, used, used-e.MemoryBytes, e.MemoryBytes)
+			c.add(RuleProcMemory, "processor %s needs %s, %s more than its %s", e.Name, diag.Bytes(used), diag.Bytes(used-e.MemoryBytes), diag.Bytes(e.MemoryBytes))
 		}
 	}
 	for d, e := range pf.Devices {
 		if used := m.Devices[d]; used > e.MemoryBytes {
-			c.add(RuleDeviceMemory, "device %s needs %d bytes, %d more than its %d", e.Name, used, used-e.MemoryBytes, e.MemoryBytes)
+			c.add(RuleDeviceMemory, "device %s needs %s, %s more than its %s", e.Name, diag.Bytes(used), diag.Bytes(used-e.MemoryBytes), diag.Bytes(e.MemoryBytes))
 		}
 	}
 }

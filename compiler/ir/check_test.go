@@ -135,7 +135,7 @@ func TestMemory(t *testing.T) {
 	p.Platform.Processors[npu].MemoryBytes, p.Platform.Devices[0].MemoryBytes = 206, 396
 	rules, text := broken(ir.CheckPlan(p, plan))
 	if diff := cmp.Diff([]ir.Rule{ir.RuleDeviceMemory, ir.RuleProcMemory}, rules); diff != "" ||
-		!strings.Contains(text, "processor npu needs 207 bytes, 1 more than its 206") || !strings.Contains(text, "device home needs 397 bytes, 1 more than its 396") {
+		!strings.Contains(text, "processor npu needs 207 bytes, 1 byte more than its 206 bytes") || !strings.Contains(text, "device home needs 397 bytes, 1 byte more than its 396 bytes") {
 		t.Error(diff, text)
 	}
 	p.Platform.Processors[npu].MemoryBytes, p.Platform.Devices[0].MemoryBytes = 207, 397

@@ -63,7 +63,7 @@ linked with which, and notes what is likely to be a mistake.
 	fl.BoolVar(&dot, "dot", false, "print a drawing for Graphviz instead of tables")
 	fl.StringVar(&svg, "svg", "", "write a picture to `FILE` too")
 	fl.Var(&format, "format", "of what is printed")
-	fl.BoolVarP(&u.quiet, "quiet", "q", false, "no notes on standard error")
+	fl.BoolVarP(&u.quiet, "quiet", "q", false, quietUsage)
 	cmd.AddCommand(newDevicesInit(u))
 	return cmd
 }

@@ -88,6 +88,6 @@ it is found, else with Go code, which is slower; the comments say which.`,
 	fl.StringVar(&memory, "memory", "", "`SIZE` of its memory, for example 8GiB (default: what the system says)")
 	fl.StringVar(&o.Library, "ort-lib", "", "ONNX Runtime's shared library, or the `FILE` or folder that holds it")
 	fl.BoolVar(&force, "force", false, "replace the file if it is there")
-	fl.BoolVarP(&u.quiet, "quiet", "q", false, "no notes and no progress on standard error")
+	fl.BoolVarP(&u.quiet, "quiet", "q", false, quietUsage)
 	return cmd
 }

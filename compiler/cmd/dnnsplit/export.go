@@ -98,7 +98,7 @@ written. How to use the result is printed on standard output.`
 	fl.IntVar(&o.Port, "port", 0, "nnstreamer: the first port for tensors between devices (default 5001)")
 	limits.add(fl)
 	fl.Var(&format, "format", "of what is printed")
-	fl.BoolVarP(&quiet, "quiet", "q", false, "no notes and no progress on standard error")
+	fl.BoolVarP(&quiet, "quiet", "q", false, quietUsage)
 	return cmd
 }
 

@@ -85,7 +85,7 @@ live inside a group is not counted.
 	fl.StringVar(&graph, "graph", "", "write the execution graph to `FILE` (\"-\": standard output) instead")
 	f.format = formatFlag{"text", []string{"text", "json", "csv"}}
 	fl.Var(&f.format, "format", "of the table")
-	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no notes and no progress on standard error")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, quietUsage)
 	return cmd
 }
 

@@ -58,7 +58,7 @@ processor, values with sizes, devices and links), places it, and writes the plan
 	fl.StringVarP(&output, "output", "o", "", "`FILE` to write; standard output if left out")
 	f.search(fl, &o)
 	f.keepBest(fl, &o)
-	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress on standard error")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, quietUsage)
 	return cmd
 }
 

@@ -189,7 +189,7 @@ func (f *splitFlags) keepBest(fl *pflag.FlagSet, o *compiler.Options) {
 func (f *splitFlags) output(fl *pflag.FlagSet) {
 	f.format = formatFlag{"text", []string{"text", "json"}}
 	fl.Var(&f.format, "format", "of the report on standard output")
-	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no notes and no progress on standard error")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, quietUsage)
 }
 
 func (f *splitFlags) apply(u *ui, o *compiler.Options) {

@@ -90,7 +90,7 @@ throughput.`,
 	f.format = formatFlag{"text", []string{"text", "json", "csv", "svg"}}
 	fl.Var(&f.format, "format", "of the result")
 	fl.StringVarP(&output, "output", "o", "", "`FILE` to write; standard output if left out")
-	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress on standard error")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, quietUsage)
 	return cmd
 }
 

@@ -16,13 +16,14 @@ import (
 // does. Errors, warnings and progress go to stderr, a line each, starting with
 // the program's name. Progress is drawn on a terminal only, and only for what
 // takes over a second; it leaves no trace. --quiet drops everything on stderr
-// but errors. Colour is for terminals only, and not where NO_COLOR is set
-// (no-color.org); tables are fitted to the terminal's width.
+// but errors. Colour is for terminals that show it and where CLICOLOR_FORCE asks
+// for it, never where NO_COLOR is set (no-color.org); tables are fitted to the
+// terminal's width.
 type ui struct {
 	out, err io.Writer
 	quiet    bool
 	outWidth int        // of the terminal at stdout; 0 if it is none
-	colour   bool       // stdout is a terminal that shows colours
+	colour   bool       // what goes to stdout is coloured
 	watch    *stopwatch // nil: nobody asks for timings
 	outErr   error      // the first failure to write to out
 
@@ -36,8 +37,15 @@ func newUI(out, err *os.File) *ui {
 	if !dumb && terminalWidth(err) > 0 {
 		u.status.width = func() int { return terminalWidth(err) }
 	}
-	u.colour = u.outWidth > 0 && !dumb && os.Getenv("NO_COLOR") == "" && showsColours()
+	u.colour = colours(u.outWidth > 0 && !dumb && showsColours(), os.Getenv)
 	return u
+}
+
+// colours says whether output is coloured: on terminals that show it, and elsewhere
+// where CLICOLOR_FORCE is set to anything but 0; never where NO_COLOR is set.
+func colours(shown bool, env func(string) string) bool {
+	force := env("CLICOLOR_FORCE")
+	return env("NO_COLOR") == "" && (shown || force != "" && force != "0")
 }
 
 // terminalWidth is that of the terminal at f, 0 if it is none.
@@ -57,6 +65,9 @@ func terminalWidth(f *os.File) int {
 func showsColours() bool {
 	return runtime.GOOS != "windows" || os.Getenv("WT_SESSION") != "" || os.Getenv("TERM") != "" || os.Getenv("ANSICON") != ""
 }
+
+// quietUsage describes --quiet.
+const quietUsage = "no notes and no progress; standard output stays as it is"
 
 // Styles of text: parameters of the escape sequence Select Graphic Rendition (ECMA-48).
 const (

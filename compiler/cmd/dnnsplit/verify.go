@@ -85,7 +85,7 @@ give {"shapes": {INPUT: [...]}, "values": {INPUT: ...}} for inputs that need the
 	f.limits.add(fl)
 	f.format = formatFlag{"text", []string{"text", "json"}}
 	fl.Var(&f.format, "format", "of the report")
-	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress on standard error")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, quietUsage)
 	return cmd
 }
 
@@ -120,7 +120,20 @@ func printVerification(u *ui, r *verify.Report) {
 	if len(rows) > 0 {
 		u.table([]string{"output", "", "", "max abs", "max rel", "max ULP"}, rows)
 	}
+	if len(r.Problems) > 0 && sameOutputs(r) {
+		u.printf("no output differs on these inputs, but a file that has changed is a difference: split again\n")
+	}
 	if c := r.FirstDifference; c != nil {
 		u.printf("the first sub-model that computes something else is %s, in tensor %s\n", c.Submodel, printable(c.Tensor))
 	}
+}
+
+// sameOutputs says whether all outputs that were compared are bit-equal.
+func sameOutputs(r *verify.Report) bool {
+	for _, l := range r.Levels {
+		if !l.BitEqual {
+			return false
+		}
+	}
+	return len(r.Levels) > 0
 }
