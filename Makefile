@@ -38,7 +38,7 @@ test: $(ORT_LIB) ## run all tests; fetches ONNX Runtime into .ort/ first
 	CGO_ENABLED=0 $(GO) build -o /dev/null ./compiler/cmd/dnnsplit
 
 .PHONY: race
-race: $(ORT_LIB) ## run all tests with the race detector
+race: $(ORT_LIB) ## run all tests with the race detector; of long tables a share
 	DNNSPLIT_REQUIRE_ORT=1 $(GO) test -race -timeout 40m ./...
 
 # The official library inside the npm package; only that file is unpacked.

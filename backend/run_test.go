@@ -20,6 +20,7 @@ import (
 	"github.com/dnnsplit/dnnsplit/backend/runtime"
 	"github.com/dnnsplit/dnnsplit/backend/runtime/runtimetest"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/compiler/race"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxfile"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxpb"
 	"github.com/dnnsplit/dnnsplit/frontend/onnxtest"
@@ -357,7 +358,7 @@ func tries(c onnxtest.Case) int {
 	if strings.HasPrefix(c.Name, "small/") {
 		return 1
 	}
-	return 3
+	return race.Of(3, 1)
 }
 
 func TestRandomCuts(t *testing.T) {

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/dnnsplit/dnnsplit/compiler/race"
 )
 
 // catalogueEntry is a message of compiler/docs/errors.md, with "…" for what is filled in.
@@ -86,6 +88,9 @@ func catalogue(t *testing.T, root string) []catalogueEntry {
 // TestErrorsPage keeps the page of errors whole and true: every sentence that the
 // program can say about what is wrong is on it, and what is on it can be said.
 func TestErrorsPage(t *testing.T) {
+	if race.Enabled {
+		t.Skip("the source is read in one goroutine, which takes long with the race detector")
+	}
 	root := filepath.Join("..", "..", "..")
 	sentences, entries := findSentences(t, root), catalogue(t, root)
 	used := make([]bool, len(entries))

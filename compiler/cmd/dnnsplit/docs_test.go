@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dnnsplit/dnnsplit/compiler/race"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -19,6 +20,9 @@ import (
 // Commands of make are wanted in the Makefile of the repository unless the page has
 // one of its own; go install is not run.
 func TestDocs(t *testing.T) {
+	if race.Enabled {
+		t.Skip("pages ask for nothing that scripts do not; with the race detector they take long")
+	}
 	if _, err := exec.LookPath("sh"); err != nil {
 		t.Skip("there is no sh")
 	}
