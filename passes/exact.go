@@ -57,7 +57,11 @@ func decide(j *job) error {
 		ctx, cancel = context.WithDeadline(ctx, j.deadline)
 		defer cancel()
 	}
-	whole := j.decide(ctx, decideSteps)
+	steps, n := decideSteps, j.p.Graph.NumNodes()
+	if n > decideNodes {
+		steps = steps * decideNodes / n * decideNodes / n // each takes longer, too
+	}
+	whole := j.decide(ctx, steps)
 	if whole && j.best == nil {
 		return j.impossible()
 	}
@@ -105,7 +109,9 @@ const exactSteps = 150_000
 // is none, is worth some seconds. relaxSteps is the same for each of many problems that are like one without a plan.
 const (
 	decideSteps = 1_500_000
+	decideNodes = 30 // for more of them fewer
 	relaxSteps  = 2_000
+	relaxNodes  = 30 // at most
 )
 
 // Sizes of problems that are solved before any search, and the partial plans that this may look at.

@@ -36,7 +36,9 @@ func (j *job) quickly(p *ir.Problem, lists bool) *ir.Plan {
 	if lists {
 		steps = append(steps, baselines)
 	}
-	steps = append(steps, func(k *job) error { k.decide(k.ctx, relaxSteps); return nil })
+	if p.Graph.NumNodes() <= relaxNodes {
+		steps = append(steps, func(k *job) error { k.decide(k.ctx, relaxSteps); return nil })
+	}
 	for _, step := range steps {
 		if step(k) != nil || k.best != nil {
 			break
