@@ -212,7 +212,7 @@ func TestErrors(t *testing.T) {
 			return run(b, Options{})
 		}, "p0.onnx: ONNX Runtime cannot load it"},
 		{"unknown input", func() error { return run(fresh(), Options{Shapes: map[string][]int64{"z": {1}}}) }, `value "z": the model has no such input, only "x"`},
-		{"bad shape", func() error { return run(fresh(), Options{Shapes: map[string][]int64{"x": {1, 5}}}) }, " (the whole model on generated inputs: x float32[1,5]; shapes and values can be given with --shape, --input or a file model.onnx.hints.json)"},
+		{"bad shape", func() error { return run(fresh(), Options{Shapes: map[string][]int64{"x": {1, 5}}}) }, "model.onnx: ONNX Runtime cannot run it: Got invalid dimensions for input: x for the following indices index: 1 Got: 5 Expected: 4 Please fix either the inputs/outputs or the model (the whole model on generated inputs: x float32[1,5]; shapes and values can be given with --shape, --input or a file model.onnx.hints.json)"},
 		{"huge shape", func() error { return run(fresh(), Options{Dims: map[string]int64{"N": 1 << 40}}) }, `value "x": an input of shape [1099511627776,4] is too large to generate, give a smaller one with --shape`},
 		{"bad input", func() error {
 			return run(fresh(), Options{Inputs: map[string]*runtime.Value{"x": {Kind: 1, Elem: 1, Shape: []int64{3}}}})
