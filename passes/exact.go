@@ -108,7 +108,7 @@ const exactSteps = 150_000
 // decideSteps is how many placements of a node the search for any plan may look at: to find one, or to know that there
 // is none, is worth some seconds. relaxSteps is the same for each of many problems that are like one without a plan.
 const (
-	decideSteps = 1_500_000
+	decideSteps = 2_500_000
 	decideNodes = 30 // for more of them fewer
 	relaxSteps  = 2_000
 	relaxNodes  = 30 // at most

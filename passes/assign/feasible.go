@@ -4,13 +4,15 @@ import (
 	"cmp"
 	"context"
 	"math/bits"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 )
 
 // Feasible decides whether a problem has any feasible plan: it finds one or proves that there is none, if Steps
-// suffice. It looks at no times, which is a much smaller search than that for the best plan.
+// suffice. It looks at no times, which is a much smaller search than that for the best plan. Equal problems and
+// Steps give equal results.
 //
 // Nodes are given to runs, the last node first. What a run reads that nobody makes yet is then live at all that it
 // holds so far, wherever it will come from; who needs a node's outputs is known when the node's turn comes. So
@@ -39,13 +41,31 @@ func (f *Feasible) Run(ctx context.Context) {
 	if n := g.NumNodes(); n == 0 || n > FeasibleNodes {
 		return
 	}
-	x := newFeasible(ctx, f)
-	if _, found := x.decide(g.NumNodes() - 1); found {
-		f.Plan, f.Whole = x.plan(), true
-	} else {
-		f.Whole = !x.gaveUp && !x.cut
+	for try := range shuffledTries + 2 {
+		x := newFeasible(ctx, f)
+		switch try {
+		case 0:
+			x.steps = f.Steps / 20
+		case shuffledTries + 1:
+			x.steps = f.Steps / 100 * 60
+		default:
+			x.steps = f.Steps / 100
+			x.shuffle = rand.New(rand.NewPCG(uint64(try), 0))
+		}
+		if _, found := x.decide(g.NumNodes() - 1); found {
+			f.Plan, f.Whole = x.plan(), true
+			return
+		}
+		if !x.gaveUp {
+			f.Whole = !x.cut
+			return
+		}
 	}
 }
+
+// shuffledTries is how many short searches try the places of a node in a random order before a long one does so in the
+// usual order: what one order misses for long another often finds at once.
+const shuffledTries = 35
 
 // nodeSet is a set of nodes.
 type nodeSet [FeasibleNodes / 64]uint64
@@ -75,8 +95,9 @@ type feasible struct {
 	leads   []bool   // from·devices + to: values can travel
 	twins   []int    // by processor: one before it that differs in nothing, -1: none
 	steps   int
-	gaveUp  bool // Steps is used up, or the context has ended
-	cut     bool // some plans were left out: they have too many runs
+	shuffle *rand.Rand // the order of places; nil: the most promising first
+	gaveUp  bool       // Steps is used up, or the context has ended
+	cut     bool       // some plans were left out: they have too many runs
 
 	owner []int    // by node: run
 	held  []uint64 // by node: runs that hold it
@@ -257,6 +278,9 @@ func (x *feasible) places(n int, wanted uint64, conflict *nodeSet) []place {
 		return min(x.pf.Processors[q].MemoryBytes, x.pf.Devices[x.pf.Processors[q].Device].MemoryBytes) - x.need[q]
 	}
 	slices.SortStableFunc(list[joined:], func(a, b place) int { return cmp.Compare(room(b.proc), room(a.proc)) })
+	if x.shuffle != nil {
+		x.shuffle.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	}
 	return list
 }
 
