@@ -74,11 +74,13 @@ func TestNotFoundNamesWhatWasTried(t *testing.T) {
 		want           string
 	}{
 		{
-			[]string{"/a/.ort", "/b/.ort"}, []string{"libonnxruntime.so.1 cannot be loaded: libonnxruntime.so.1: cannot open shared object file: No such file or directory"},
+			[]string{"/a/.ort", "/b/.ort"},
+			[]string{"libonnxruntime.so.1 cannot be loaded: libonnxruntime.so.1: cannot open shared object file: No such file or directory"},
 			"no ONNX Runtime library found in /a/.ort, /b/.ort or the folders of the system",
 		},
 		{
-			nil, []string{"/a/.ort/libonnxruntime.so.1 is ONNX Runtime 1.2.0, which is too old: 1.24 or newer is needed"},
+			nil,
+			[]string{"/a/.ort/libonnxruntime.so.1 is ONNX Runtime 1.2.0, which is too old: 1.24 or newer is needed"},
 			"no ONNX Runtime library found in the folders of the system (/a/.ort/libonnxruntime.so.1 is ONNX Runtime 1.2.0, which is too old: 1.24 or newer is needed)",
 		},
 	} {
