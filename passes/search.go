@@ -19,10 +19,25 @@ func search(j *job) error {
 	if n == 0 {
 		return nil
 	}
+	seed := j.o.Seed
+	if rough := j.rough(); rough != nil {
+		best := j.best
+		seed = j.refine(j.stages(rough), seed, true)
+		if j.best != best {
+			j.pool = append(j.pool, j.best)
+		}
+		if j.spent() {
+			return nil
+		}
+	}
+	j.refine(j.stages(j.levels()), seed, false)
+	return nil
+}
+
+// refine runs searches, each from what the one before it has found, and returns the next seed. more says that others follow.
+func (j *job) refine(stages []stage, seed uint64, more bool) uint64 {
 	var starts []start
 	var before *sched.Model
-	seed := j.o.Seed
-	stages := j.stages()
 	for i, l := range stages {
 		m := sched.NewModel(j.p, l.unitOf, l.units, sched.Layout(j.p, l.slots))
 		x, ok := partition.NewUnits(m)
@@ -32,10 +47,14 @@ func search(j *job) error {
 		for k := range starts {
 			starts[k] = starts[k].on(before, m)
 		}
-		last := i == len(stages)-1
+		last := i == len(stages)-1 && !more
 		s := &searching{job: j, x: x, starts: starts, seed: seed, refine: before != nil && before.Units < m.Units, last: last, until: j.deadline}
 		if !j.deadline.IsZero() && !last {
-			s.until = time.Now().Add(time.Duration(stageShare * float64(time.Until(j.deadline))))
+			share := stageShare
+			if more {
+				share = roughShare
+			}
+			s.until = time.Now().Add(time.Duration(share * float64(time.Until(j.deadline))))
 		}
 		before = m
 		s.gather()
@@ -49,11 +68,14 @@ func search(j *job) error {
 			break
 		}
 	}
-	return nil
+	return seed
 }
 
 // stageShare is the share of the time left that a search may take if others follow.
 const stageShare = 0.3
+
+// roughShare is the same for searches on the units of a wide graph.
+const roughShare = 0.1
 
 // stage is a search on some units with some slots for each processor.
 type stage struct {
@@ -66,9 +88,9 @@ const mostSlots = 4
 
 // stages are the searches, in order: where processors may have several sub-models the first one does with one each,
 // for there are fewer such plans and good ones among them, and is what the next one starts from.
-func (j *job) stages() []stage {
+func (j *job) stages(levels []level) []stage {
 	var all []stage
-	for i, l := range j.levels() {
+	for i, l := range levels {
 		one, more := 0, 0
 		for _, n := range sched.Layout(j.p, mostSlots) {
 			one += min(n, 1)
@@ -115,11 +137,34 @@ func (j *job) levels() []level {
 	return all
 }
 
-// Sizes of levels, in units: below flatUnits nodes nothing is gathered; the
+// rough are a few large units for a small graph most of whose work stands in the branches of one fork, beside its longest
+// one: there whole branches move, which a search on single nodes does not find. It is nil for other graphs.
+func (j *job) rough() []level {
+	n := j.p.Graph.NumNodes()
+	if n > flatUnits || n < 2*roughUnits {
+		return nil
+	}
+	nodes := make([]int32, n)
+	for i := range nodes {
+		nodes[i] = int32(i)
+	}
+	x, ok := partition.NewUnits(sched.NewModel(j.p, nodes, n, sched.Layout(j.p, 1)))
+	if !ok || partition.Beside(x) < 0.5 {
+		return nil
+	}
+	coarse, sizes := partition.Coarsen(j.p, j.o.Objective, []int{roughUnits})
+	if len(coarse) == 0 {
+		return nil
+	}
+	return []level{{coarse[0], sizes[0]}}
+}
+
+// Sizes of levels, in units: below flatUnits nodes nothing is gathered, but for a first look at wide graphs; the
 // search starts at about coarsestUnits and ends at single nodes, or at
 // finestUnits where there are more of them.
 const (
 	flatUnits     = 360
+	roughUnits    = 24
 	coarsestUnits = 240
 	levelRatio    = 5
 	finestUnits   = 8000

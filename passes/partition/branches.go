@@ -12,9 +12,26 @@ import (
 // unit that all ways from it come through: its branches depend on one another
 // nowhere, so they can run at once.
 type fork struct {
-	from, join int32     // units; join is the number of units where the ways end apart
+	from, join int32     // units; from is start where the ways begin apart, join the number of units where they end apart
 	branches   [][]int32 // disjoint, each in topological order
 	after      []bool    // by unit: the join and all that comes after it
+}
+
+// start stands before all units: it feeds those that read graph inputs only, or nothing.
+const start = -1
+
+// behind are the units that read what u makes, or all that wait for none if u is start.
+func (x *Units) behind(u int32) []int32 {
+	if u != start {
+		return x.Succ(u)
+	}
+	var first []int32
+	for _, w := range x.order {
+		if len(x.Pred(w)) == 0 {
+			first = append(first, w)
+		}
+	}
+	return first
 }
 
 // forks finds forks whose branches are worth spreading, those with the most work beside their longest branch first,
@@ -24,10 +41,9 @@ func (x *Units) forks(work []ir.Time, most int) []fork {
 	n := int32(x.M.Units)
 	joins := make([]int32, n+1) // by unit: immediate post-dominator, n: the end of all
 	depth := make([]int32, n+1)
-	for i := n - 1; i >= 0; i-- {
-		u := x.order[i]
+	meet := func(units []int32) int32 {
 		at := n
-		for k, w := range x.Succ(u) {
+		for k, w := range units {
 			if k == 0 {
 				at = w
 				continue
@@ -40,7 +56,12 @@ func (x *Units) forks(work []ir.Time, most int) []fork {
 				}
 			}
 		}
-		joins[u], depth[u] = at, depth[at]+1
+		return at
+	}
+	for i := n - 1; i >= 0; i-- {
+		u := x.order[i]
+		joins[u] = meet(x.Succ(u))
+		depth[u] = depth[joins[u]] + 1
 	}
 	type candidate struct {
 		from int32
@@ -50,14 +71,14 @@ func (x *Units) forks(work []ir.Time, most int) []fork {
 	var all []candidate
 	mark := make([]int32, n+1)
 	looked := 0
-	for _, u := range x.order {
-		if len(x.Succ(u)) < 2 || looked > branchWork {
-			continue
+	look := func(u int32, next []int32, join int32) {
+		if len(next) < 2 || looked > branchWork {
+			return
 		}
-		f, seen := x.split(u, joins[u], mark, u+1)
+		f, seen := x.split(u, join, mark, u+2)
 		looked += seen
 		if len(f.branches) < 2 {
-			continue
+			return
 		}
 		var sum, longest ir.Time
 		for _, b := range f.branches {
@@ -69,6 +90,11 @@ func (x *Units) forks(work []ir.Time, most int) []fork {
 			longest = max(longest, t)
 		}
 		all = append(all, candidate{u, sum - longest, f})
+	}
+	first := x.behind(start)
+	look(start, first, meet(first))
+	for _, u := range x.order {
+		look(u, x.Succ(u), joins[u])
 	}
 	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Compare(b.gain, a.gain) })
 	all = all[:min(len(all), most)]
@@ -101,7 +127,7 @@ func (x *Units) split(from, join int32, mark []int32, turn int32) (fork, int) {
 	for todo := []int32{from}; len(todo) > 0; {
 		u := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		for _, w := range x.Succ(u) {
+		for _, w := range x.behind(u) {
 			if w != join && mark[w] != turn {
 				mark[w] = turn
 				region = append(region, w)
@@ -142,15 +168,7 @@ func (x *Units) split(from, join int32, mark []int32, turn int32) (fork, int) {
 // by that count come first; each keeps the order of sub-models acyclic.
 func Branches(x *Units, objective ir.Objective, procs []int, most int) [][]int32 {
 	m := x.M
-	work := make([]ir.Time, m.Units)
-	for u := range work {
-		least := ir.MaxTime
-		for q := range m.Procs {
-			least = min(least, m.Cost(int32(u), q))
-		}
-		work[u] = least
-	}
-	forks := x.forks(work, mostForks)
+	forks := x.forks(x.leastWork(), mostForks)
 	if len(forks) == 0 || len(procs) < 2 {
 		return nil
 	}
@@ -166,7 +184,7 @@ func Branches(x *Units, objective ir.Objective, procs []int, most int) [][]int32
 		row := []fork{f}
 		last := f
 		for _, g := range forks[i+1:] {
-			if last.after[g.from] {
+			if g.from != start && last.after[g.from] {
 				row = append(row, g)
 				last = g
 			}
@@ -188,6 +206,41 @@ func Branches(x *Units, objective ir.Objective, procs []int, most int) [][]int32
 		out = append(out, o.at)
 	}
 	return out
+}
+
+// leastWork is the time of each unit where it is fastest, ir.MaxTime if it runs nowhere.
+func (x *Units) leastWork() []ir.Time {
+	work := make([]ir.Time, x.M.Units)
+	for u := range work {
+		work[u] = ir.MaxTime
+		for q := range x.M.Procs {
+			work[u] = min(work[u], x.M.Cost(int32(u), q))
+		}
+	}
+	return work
+}
+
+// Beside is the largest share of all work, each unit where it is fastest, that stands in the branches of one fork
+// beside the longest of them: 0 for a chain, near 1 for many towers.
+func Beside(x *Units) float64 {
+	work := x.leastWork()
+	var all, most float64
+	for _, t := range work {
+		all += float64(t)
+	}
+	for _, f := range x.forks(work, 1) {
+		var sum, longest float64
+		for _, b := range f.branches {
+			var t float64
+			for _, u := range b {
+				t += float64(work[u])
+			}
+			sum += t
+			longest = max(longest, t)
+		}
+		most = max(most, sum-longest)
+	}
+	return most / max(all, 1)
 }
 
 // mostForks is how many forks are tried, mostWays how many ways to give the branches of one to processors: beyond it
