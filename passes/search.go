@@ -20,7 +20,8 @@ func search(j *job) error {
 		return nil
 	}
 	seed := j.o.Seed
-	if rough := j.rough(); rough != nil {
+	unitOf, units := partition.Weld(j.p)
+	if rough := j.rough(unitOf, units); rough != nil {
 		best := j.best
 		seed = j.refine(j.stages(rough), seed, true)
 		if j.best != best {
@@ -30,7 +31,7 @@ func search(j *job) error {
 			return nil
 		}
 	}
-	j.refine(j.stages(j.levels()), seed, false)
+	j.refine(j.stages(j.levels(unitOf, units)), seed, false)
 	return nil
 }
 
@@ -110,14 +111,9 @@ type level struct {
 	units  int
 }
 
-// levels are those that the search goes through, coarsest first.
-func (j *job) levels() []level {
-	n := j.p.Graph.NumNodes()
-	nodes := make([]int32, n)
-	for i := range nodes {
-		nodes[i] = int32(i)
-	}
-	all := []level{{nodes, n}}
+// levels are those that the search goes through, coarsest first, over the finest units that lose no plan.
+func (j *job) levels(unitOf []int32, n int) []level {
+	all := []level{{unitOf, n}}
 	if n <= flatUnits {
 		return all
 	}
@@ -126,7 +122,7 @@ func (j *job) levels() []level {
 		targets = append(targets, t)
 	}
 	slices.Reverse(targets)
-	coarse, sizes := partition.Coarsen(j.p, j.o.Objective, targets)
+	coarse, sizes := partition.Coarsen(j.p, j.o.Objective, unitOf, n, targets)
 	if n > finestUnits && len(coarse) > 0 {
 		all = nil
 	}
@@ -139,20 +135,15 @@ func (j *job) levels() []level {
 
 // rough are a few large units for a small graph most of whose work stands in the branches of one fork, beside its longest
 // one: there whole branches move, which a search on single nodes does not find. It is nil for other graphs.
-func (j *job) rough() []level {
-	n := j.p.Graph.NumNodes()
+func (j *job) rough(unitOf []int32, n int) []level {
 	if n > flatUnits || n < 2*roughUnits {
 		return nil
 	}
-	nodes := make([]int32, n)
-	for i := range nodes {
-		nodes[i] = int32(i)
-	}
-	x, ok := partition.NewUnits(sched.NewModel(j.p, nodes, n, sched.Layout(j.p, 1)))
+	x, ok := partition.NewUnits(sched.NewModel(j.p, unitOf, n, sched.Layout(j.p, 1)))
 	if !ok || partition.Beside(x) < 0.5 {
 		return nil
 	}
-	coarse, sizes := partition.Coarsen(j.p, j.o.Objective, []int{roughUnits})
+	coarse, sizes := partition.Coarsen(j.p, j.o.Objective, unitOf, n, []int{roughUnits})
 	if len(coarse) == 0 {
 		return nil
 	}

@@ -89,7 +89,8 @@ func newCut(p *ir.Problem) *cut {
 	c := &cut{p: p, routes: ir.NewRoutes(p.Platform)}
 	if n > cutWhole {
 		// A minimum cut pays for what crosses, whoever waits for it: by bytes, as for throughput.
-		if levels, sizes := partition.Coarsen(p, ir.Throughput, []int{cutUnits}); len(levels) > 0 {
+		unitOf, units := partition.Weld(p)
+		if levels, sizes := partition.Coarsen(p, ir.Throughput, unitOf, units, []int{cutUnits}); len(levels) > 0 {
 			c.unit, c.units = levels[0], int32(sizes[0])
 			return c
 		}

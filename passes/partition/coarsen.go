@@ -6,8 +6,9 @@ import (
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 )
 
-// Coarsen gathers nodes into units, level by level: targets are the sizes wanted,
-// falling; each level merges units of the one before. It returns the unit of each
+// Coarsen gathers units into larger ones, level by level: targets are the sizes wanted,
+// falling; each level merges units of the one before, the first those of base, which
+// gives the unit of each node, 0 to units-1. It returns the unit of each
 // node at each level and the number of units, coarsest last. Units never wait for
 // each other.
 //
@@ -22,13 +23,14 @@ import (
 // For throughput, which no wait lowers, bytes count. Units stay
 // below a share of all work and of all memory, and mostly join where the same
 // processors support them. Time is linear in the edges for each level.
-func Coarsen(p *ir.Problem, objective ir.Objective, targets []int) (levels [][]int32, sizes []int) {
+func Coarsen(p *ir.Problem, objective ir.Objective, base []int32, units int, targets []int) (levels [][]int32, sizes []int) {
 	d := nodeDag(p)
 	d.hidden = objective == ir.Latency
-	d.findPrices()
-	unitOf := make([]int32, d.n)
-	for i := range unitOf {
-		unitOf[i] = int32(i)
+	unitOf := base
+	if units < d.n {
+		d = d.quotient(base, units)
+	} else {
+		d.findPrices()
 	}
 	for _, target := range targets {
 		into, coarser := d.contract(target)

@@ -18,7 +18,7 @@ func TestCoarsen(t *testing.T) {
 				t.Fatal(err)
 			}
 			n := p.Graph.NumNodes()
-			levels, sizes := Coarsen(p, ir.Latency, []int{n / 3, n / 12})
+			levels, sizes := Coarsen(p, ir.Latency, identity(n), n, []int{n / 3, n / 12})
 			if len(levels) == 0 {
 				t.Errorf("%s: %d nodes were not coarsened", shape, n)
 			}
@@ -92,4 +92,12 @@ func TestOrders(t *testing.T) {
 			t.Errorf("%s: the deep order leaves its path %d times, the other %d times", shape, jumps[1], jumps[0])
 		}
 	}
+}
+
+func identity(n int) []int32 {
+	unitOf := make([]int32, n)
+	for i := range unitOf {
+		unitOf[i] = int32(i)
+	}
+	return unitOf
 }
