@@ -24,6 +24,10 @@ const weldNodes = 100_000
 // of them has to be with them, since a sub-model waits for all its inputs before it starts. Only a node with a
 // replica there could be owned elsewhere: where one of those is on the way, nothing is welded. So no plan is lost, and the
 // optimum stays.
+//
+// Nodes that take no time are not welded: one of them can be worth a sub-model of its own. Between two processors whose
+// link is busy, a third that runs it passes its input on as its output, round the busy link. Coarsening puts them to
+// their neighbours first of all, since they add no work, and the search on single nodes that follows can take them out.
 func Weld(p *ir.Problem) (unitOf []int32, units int) {
 	g := p.Graph
 	n := g.NumNodes()
