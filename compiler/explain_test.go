@@ -79,7 +79,7 @@ func TestExplain(t *testing.T) {
 				"near.npu": {compiler.BindOperator}, "slow": {compiler.BindNode, compiler.BindTransfer},
 				"tiny": {compiler.BindMemory}, "island": {compiler.BindLimit},
 			},
-			[]string{`does not support operator MaxPool of node "pool1"`, "(774400 bytes), goes from near to slow in ", "device tiny is ", "which no link brings to processor"},
+			[]string{`does not support operator MaxPool of node "pool1"`, " bytes), goes from near to slow in ", "device tiny is ", "which no link brings to processor"},
 		},
 		{
 			"pin", "pool1",
