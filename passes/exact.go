@@ -49,6 +49,36 @@ func chain(j *job) error {
 	return nil
 }
 
+// line looks at problems whose work stands in one line for better plans and for a proof.
+func line(j *job) error { return j.line(lineSteps) }
+
+// longLine does so again, from the plan that a search has found.
+func longLine(j *job) error { return j.line(longLineSteps) }
+
+func (j *job) line(steps int) error {
+	l := assign.Line{Problem: j.p, Limit: j.best.Value(), Known: j.bound, Steps: steps}
+	ctx := j.toTheEnd()
+	if j.o.TimeLimit > 0 {
+		share := j.o.TimeLimit / 10 // beside the limit: a search uses all of that
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(j.ctx, share)
+		defer cancel()
+		l.Steps = max(steps, int(share.Seconds()*stepsPerSecond))
+	}
+	l.Run(ctx)
+	if l.Plan != nil {
+		j.offer(l.Plan)
+		j.pool = append(j.pool, l.Plan)
+	}
+	j.raise(l.Bound)
+	return nil
+}
+
+// noLine says that nothing is to be proved, or that what is to be proved is no matter of loads.
+func (j *job) noLine() bool {
+	return j.nothing() || j.settled() || j.o.Objective != ir.Throughput
+}
+
 // decide finds any plan of a problem of which none is known, or proves that there is none.
 func decide(j *job) error {
 	ctx := j.ctx
@@ -112,6 +142,13 @@ const (
 	decideNodes = 30 // for more of them fewer
 	relaxSteps  = 2_000
 	relaxNodes  = 30 // at most
+)
+
+// Steps of the search along a line: before any other search some tenths of a second, after it a second.
+const (
+	lineSteps      = 600_000
+	longLineSteps  = 3_000_000
+	stepsPerSecond = 3_000_000 // about
 )
 
 // Sizes of problems that are solved before any search, and the partial plans that this may look at.
