@@ -56,6 +56,9 @@ func TestBoundsExhaustive(t *testing.T) {
 			for _, above := range []ir.Time{ir.MaxTime, best[o]} {
 				check(o, "labels", bound.Labels(t.Context(), reduced, 0, above), true)
 			}
+			for _, above := range []ir.Time{ir.MaxTime, best[ir.Throughput], min(ir.MaxTime, best[ir.Throughput]+1)} {
+				check(o, "knapsack", bound.Knapsack(t.Context(), reduced, 0, above), true)
+			}
 		}
 	}
 	t.Logf("%d problems held against all plans, %d bounds met", tried, met)

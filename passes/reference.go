@@ -93,8 +93,8 @@ func bounds(j *job) error {
 	return nil
 }
 
-// gap raises the lower bound by what is worth its time only beside a search: by what cuts cost, supposing plans that
-// are better than the best. It proves some problems infeasible for which no plan was found.
+// gap raises the lower bound by what is worth its time only beside a search: by what cuts cost and what a processor can own,
+// supposing plans that are better than the best. It proves some problems infeasible for which no plan was found.
 func gap(j *job) error {
 	if j.o.Objective == ir.Latency && j.best != nil && j.area < j.bound/10*9 {
 		return nil // no load comes near it
@@ -117,6 +117,14 @@ func gap(j *job) error {
 		return explain(j, "no choice of processors lets every value travel and every two neighbours fit into memory")
 	}
 	j.raise(b)
+	if j.best != nil && j.bound < above {
+		ctx, cancel := j.ctx, context.CancelFunc(func() {})
+		if j.o.TimeLimit > 0 {
+			ctx, cancel = context.WithTimeout(ctx, j.o.TimeLimit/20)
+		}
+		defer cancel()
+		j.raise(bound.Knapsack(ctx, bound.Reduce(j.p), j.bound, above))
+	}
 	return nil
 }
 

@@ -8,12 +8,14 @@
 //     beside them that it takes to do two things at once.
 //   - Labels: all work with what cuts cost, replicas or not, and what cannot be
 //     if nothing takes longer than a supposed value.
+//   - Knapsack: what each processor can own within a supposed value, as whole
+//     nodes, which tells where processors are alike.
 //
 // What is known of work in one line while a plan is searched for is in package
 // assign, beside the searches: Chain and Line there prove bounds, too.
 //
 // Reduce takes away what memory forbids first. Multipliers come from linear
-// programmes, subgradients and messages in floating point; what is reported is
+// programmes, subgradients, messages and mixes of columns in floating point; what is reported is
 // computed from them anew, in whole numbers or rounded down, so that it holds
 // however good they are.
 package bound
