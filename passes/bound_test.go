@@ -49,6 +49,11 @@ func TestBoundsExhaustive(t *testing.T) {
 		}
 		path, ok := bound.Path(reduced)
 		check(ir.Latency, "path", path, ok)
+		if least := best[ir.Latency]; least < ir.MaxTime {
+			for _, above := range []ir.Time{least, least + 1, least + least/3 + 1} { // the first value that is supposed is one less
+				check(ir.Latency, "supposition", bound.Suppose(t.Context(), reduced, 0, above), true)
+			}
+		}
 		for _, o := range []ir.Objective{ir.Latency, ir.Throughput} {
 			check(o, "area", bound.Area(reduced), true)
 			chain, ok := bound.Chain(reduced, o)

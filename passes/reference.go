@@ -96,9 +96,6 @@ func bounds(j *job) error {
 // gap raises the lower bound by what is worth its time only beside a search: by what cuts cost and what a processor can own,
 // supposing plans that are better than the best. It proves some problems infeasible for which no plan was found.
 func gap(j *job) error {
-	if j.o.Objective == ir.Latency && j.best != nil && j.area < j.bound/10*9 {
-		return nil // no load comes near it
-	}
 	above := ir.MaxTime
 	if j.best != nil {
 		above = j.best.Value()
@@ -108,6 +105,12 @@ func gap(j *job) error {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, j.o.TimeLimit/10) // beside the limit: a search uses all of that
 		defer cancel()
+	}
+	if j.o.Objective == ir.Latency && j.best != nil {
+		j.raise(bound.Suppose(ctx, bound.Reduce(j.p), j.bound, above))
+		if j.area < j.bound/10*9 {
+			return nil // no load comes near it
+		}
 	}
 	b := bound.Labels(ctx, bound.Reduce(j.p), j.bound, above)
 	if b == ir.MaxTime {

@@ -43,34 +43,36 @@ const (
 // it proves that there is no plan. Large graphs have the bound of Path, or none. Time is
 // linear in edges · processors³, and bounded beside that.
 func Chain(p *ir.Problem, objective ir.Objective) (bound ir.Time, ok bool) {
-	procs := len(p.Platform.Processors)
-	var chains []*chain
-	if procs > 1 && procs <= 64 && p.Graph.NumNodes()*procs*procs*procs <= chainNodes {
-		first, last, inside := longest(p)
-		// What does not come of the first node of the longest path, such as a mask that every layer reads, hides the row of layers.
-		for _, nodes := range [2][]bool{inside, after(p.Graph, first, inside)} {
-			list, block := spine(p.Graph, last, nodes)
-			if len(list) > 0 && (len(chains) == 0 || !slices.Equal(list, chains[0].spine)) {
-				chains = append(chains, newChain(p, list, block))
-			}
-		}
-	}
-	if objective == ir.Latency && len(chains) == 0 {
-		return Path(p)
+	chains := spines(p)
+	if objective == ir.Latency {
+		return latency(p, chains)
 	}
 	for _, c := range chains {
-		var b ir.Time
-		if objective == ir.Throughput {
-			b, ok = c.bottleneck()
-		} else {
-			b, ok = c.latency()
-		}
+		b, ok := c.bottleneck()
 		if !ok {
 			return 0, false
 		}
 		bound = max(bound, b)
 	}
 	return bound, true
+}
+
+// spines are the one or two chains of a problem that is not too large.
+func spines(p *ir.Problem) []*chain {
+	procs := len(p.Platform.Processors)
+	if procs == 1 || procs > 64 || p.Graph.NumNodes()*procs*procs*procs > chainNodes {
+		return nil
+	}
+	var chains []*chain
+	first, last, inside := longest(p)
+	// What does not come of the first node of the longest path, such as a mask that every layer reads, hides the row of layers.
+	for _, nodes := range [2][]bool{inside, after(p.Graph, first, inside)} {
+		list, block := spine(p.Graph, last, nodes)
+		if len(list) > 0 && (len(chains) == 0 || !slices.Equal(list, chains[0].spine)) {
+			chains = append(chains, newChain(p, list, block))
+		}
+	}
+	return chains
 }
 
 type chain struct {

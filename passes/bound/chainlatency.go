@@ -12,19 +12,33 @@ type entry struct {
 	key  ir.Time // T at the entry, less prefix there
 }
 
-// latency walks along the spine and through the rest of the graph at once: what is known of a spine node holds for
+// latency walks along spines and through the rest of the graph at once: what is known of a spine node holds for
 // the paths that go on from it.
-func (c *chain) latency() (bound ir.Time, ok bool) {
-	w := newWalk(c, chainWork)
-	w.enter, w.done, w.before = make([]ir.Time, w.sets*w.procs), make([]ir.Time, w.sets*w.procs), make([]ir.Time, w.sets*w.procs)
-	w.queues = make([][]entry, w.sets*w.procs)
-	at := 0
-	return paths(c.p, &c.ways, func(n ir.NodeID, row []ir.Time) {
-		if at < len(c.spine) && c.spine[at] == n {
-			w.advance(at, row)
-			at++
+func latency(p *ir.Problem, chains []*chain) (bound ir.Time, ok bool) {
+	walks := walksOf(chains)
+	return paths(p, &ways{p, ir.NewRoutes(p.Platform)}, func(n ir.NodeID, row []ir.Time) { walkAll(walks, n, row) })
+}
+
+// walksOf makes walks along spines for the latency.
+func walksOf(chains []*chain) []*walk {
+	var walks []*walk
+	for _, c := range chains {
+		w := newWalk(c, chainWork)
+		w.enter, w.done, w.before = make([]ir.Time, w.sets*w.procs), make([]ir.Time, w.sets*w.procs), make([]ir.Time, w.sets*w.procs)
+		w.queues = make([][]entry, w.sets*w.procs)
+		walks = append(walks, w)
+	}
+	return walks
+}
+
+// walkAll takes a node along all spines that it is the next one of.
+func walkAll(walks []*walk, n ir.NodeID, row []ir.Time) {
+	for _, w := range walks {
+		if w.next < len(w.spine) && w.spine[w.next] == n {
+			w.advance(w.next, row)
+			w.next++
 		}
-	})
+	}
 }
 
 // advance computes done for spine node i, and raises row, which holds what paths prove of it.

@@ -21,6 +21,7 @@ type walk struct {
 	enter  []ir.Time // by set·procs + q: T of the spine node at hand for a run that holds it first
 	done   []ir.Time // the same for any run
 	before []ir.Time // done of the spine node before
+	next   int       // index of the spine node that comes next
 	queues [][]entry // by set·procs + q: entries that a run at the spine node at hand may have started with, best first
 }
 
