@@ -43,7 +43,7 @@ const (
 // it proves that there is no plan. Large graphs have the bound of Path, or none. Time is
 // linear in edges · processors³, and bounded beside that.
 func Chain(p *ir.Problem, objective ir.Objective) (bound ir.Time, ok bool) {
-	chains := spines(p)
+	chains := spines(p, ir.NewRoutes(p.Platform))
 	if objective == ir.Latency {
 		return latency(p, chains)
 	}
@@ -58,7 +58,7 @@ func Chain(p *ir.Problem, objective ir.Objective) (bound ir.Time, ok bool) {
 }
 
 // spines are the one or two chains of a problem that is not too large.
-func spines(p *ir.Problem) []*chain {
+func spines(p *ir.Problem, routes *ir.Routes) []*chain {
 	procs := len(p.Platform.Processors)
 	if procs == 1 || procs > 64 || p.Graph.NumNodes()*procs*procs*procs > chainNodes {
 		return nil
@@ -69,7 +69,7 @@ func spines(p *ir.Problem) []*chain {
 	for _, nodes := range [2][]bool{inside, after(p.Graph, first, inside)} {
 		list, block := spine(p.Graph, last, nodes)
 		if len(list) > 0 && (len(chains) == 0 || !slices.Equal(list, chains[0].spine)) {
-			chains = append(chains, newChain(p, list, block))
+			chains = append(chains, newChain(p, routes, list, block))
 		}
 	}
 	return chains
@@ -91,8 +91,8 @@ type chain struct {
 	hop   []ir.Time    // (block·procs + a)·procs + b: least time from the end of a run on a, before downloads, to the work in one on b
 }
 
-func newChain(p *ir.Problem, list []ir.NodeID, block []int32) *chain {
-	c := &chain{ways: ways{p, ir.NewRoutes(p.Platform)}, g: p.Graph, procs: len(p.Platform.Processors), spine: list, block: block}
+func newChain(p *ir.Problem, routes *ir.Routes, list []ir.NodeID, block []int32) *chain {
+	c := &chain{ways: ways{p, routes}, g: p.Graph, procs: len(p.Platform.Processors), spine: list, block: block}
 	for q := range p.Platform.Processors {
 		c.limit = append(c.limit, p.SubmodelLimit(ir.ProcID(q)))
 	}

@@ -2,36 +2,43 @@ package bound
 
 import (
 	"context"
-	"math/bits"
 	"slices"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 )
 
-// Sizes of Suppose.
+// Sizes of Suppose, in terms that are looked at; some hundred million take a second.
 const (
-	supposeWork   = 300_000_000 // of all rounds together: a second or so
-	supposeProbes = 7           // values of T that are tried beside the first
-	supposeRounds = 4           // for each of them, at most
+	supposeWork   = 120_000_000
+	supposeFirst  = 40_000_000 // for the first value
+	supposeEach   = 15_000_000 // for each of the others
+	supposeProbes = 10
+	supposeNodes  = 5000 // nodes of a graph, at most
+	inferRounds   = 6
 )
 
-// Suppose bounds the latency of every plan by what follows if some plan takes at
-// most T. If the work on a node cannot have ended on a processor before some time,
-// and what comes after it there takes so long that both exceed T, no run on that
+// Suppose bounds the latency of every plan by what follows if some plan takes at most
+// T. If the work on a node cannot have ended on a processor before some time, and
+// what comes after it there takes so long that both exceed T, no run on that
 // processor holds it. Then more is known of the nodes before and after it, and of the
-// work that is left to the other processors. If in the end some node runs nowhere, no plan
-// takes at most T (destructive lower bounds: Klein and Scholl, European Journal of Operational Research
-// 112, 1999). The largest such T is found by bisection between known, a bound that is
-// known already, and above, the value of a plan; first above itself is proved if it can
-// be. The result is never below known, and known where the graph is too large. Time is bounded.
+// work that is left to other processors (destructive lower bounds: Klein and Scholl,
+// European Journal of Operational Research 112, 1999). Where nothing more follows,
+// the processors of one node are supposed in turn: branch and bound, which is
+// complete but for what links make wait beyond what is certain. If some node is left without a processor in all
+// cases, no plan takes at most T.
+//
+// First above, the value of a plan, is proved optimal if it can be; then the largest
+// T that can be refuted is found by bisection from known, a bound that is known already. The result is
+// never below known, and is known where the graph is too large. The work is bounded.
 func Suppose(ctx context.Context, p *ir.Problem, known, above ir.Time) ir.Time {
 	n, procs := p.Graph.NumNodes(), len(p.Platform.Processors)
-	if n == 0 || procs == 1 || procs > 64 || above == ir.MaxTime || known >= above {
+	if n == 0 || n > supposeNodes || procs == 1 || procs > 64 || above == ir.MaxTime || known >= above {
 		return known
 	}
-	s := &supposition{p: p, left: supposeWork}
+	s := &supposition{p: p, left: supposeWork, routes: ir.NewRoutes(p.Platform), before: predecessors(p.Graph)}
+	s.twins()
 	low, high := max(known, s.plain()), above-1
-	if low >= above || s.refuted(ctx, high) {
+	if low >= above || s.refuted(ctx, high, supposeFirst) {
 		return above
 	}
 	for range supposeProbes {
@@ -39,7 +46,7 @@ func Suppose(ctx context.Context, p *ir.Problem, known, above ir.Time) ir.Time {
 			break
 		}
 		mid := low + (high-low)/2
-		if s.refuted(ctx, mid) {
+		if s.refuted(ctx, mid, supposeEach) {
 			low = mid + 1
 		} else {
 			high = mid
@@ -48,15 +55,33 @@ func Suppose(ctx context.Context, p *ir.Problem, known, above ir.Time) ir.Time {
 	return low
 }
 
+// supposition is a search for what contradicts a supposed value.
 type supposition struct {
-	p    *ir.Problem
-	left int // work that may still be done
+	p      *ir.Problem
+	routes *ir.Routes
+	before []uint64 // see predecessors
+	twin   []int    // by processor: the first one that is like it
+	left   int      // work that may still be done
+	spend  int      // and that for the value at hand
 }
 
-// plain is what paths say by themselves.
+// twins finds processors of one device that differ in nothing. With nothing known of either, it is enough to suppose that a
+// node is on one of them.
+func (s *supposition) twins() {
+	pf := s.p.Platform
+	s.twin = make([]int, len(pf.Processors))
+	equal := func(a, b *ir.Copy) bool { return a == b || a != nil && b != nil && *a == *b }
+	for q, e := range pf.Processors {
+		s.twin[q] = slices.IndexFunc(pf.Processors, func(o ir.Processor) bool {
+			return o.Device == e.Device && o.Launch == e.Launch && o.MemoryBytes == e.MemoryBytes && o.MaxSubmodels == e.MaxSubmodels && equal(o.Upload, e.Upload) && equal(o.Download, e.Download)
+		})
+	}
+}
+
+// plain is what paths say without a supposed value.
 func (s *supposition) plain() ir.Time {
-	list, walks := trails(s.p), walksOf(spines(s.p))
-	bound, ok := paths(s.p, &ways{s.p, ir.NewRoutes(s.p.Platform)}, func(n ir.NodeID, row []ir.Time) {
+	list, walks := trails(s.p, s.routes), walksOf(spines(s.p, s.routes))
+	bound, ok := paths(s.p, &ways{s.p, s.routes}, func(n ir.NodeID, row []ir.Time) {
 		walkAll(walks, n, row)
 		follow(list, n, row)
 	})
@@ -69,6 +94,125 @@ func (s *supposition) plain() ir.Time {
 	return bound
 }
 
+// refuted says whether no plan takes at most limit. It may say no for want of work.
+func (s *supposition) refuted(ctx context.Context, limit ir.Time, work int) bool {
+	s.spend = min(work, s.left)
+	return s.branch(ctx, s.p, limit, nil)
+}
+
+// branch says whether no plan of p takes at most limit. from is what was known before the last branch.
+func (s *supposition) branch(ctx context.Context, p *ir.Problem, limit ir.Time, from *inference) bool {
+	f := newInference(p, s.routes, s.before, limit)
+	if from != nil {
+		f.inherit(from)
+	}
+	some := f.infer(inferRounds)
+	s.left -= f.steps
+	s.spend -= f.steps
+	if !some {
+		return true
+	}
+	if ctx.Err() != nil || s.spend <= 0 || s.left <= 0 {
+		s.spend = 0 // nor is there any for the other branches
+		return false
+	}
+	less := *p
+	less.Costs = f.costs
+	p = &less
+	at := f.hinge()
+	if at == ir.NoNode {
+		return s.copies(ctx, p, limit, f)
+	}
+	for q, c := range p.Costs.Row(at) {
+		if c == ir.Unsupported || s.tried(p, f, q) {
+			continue
+		}
+		one := *p
+		one.Costs = p.Costs.Clone()
+		for k := range one.Costs.Row(at) {
+			if k != q {
+				one.Costs.Set(at, ir.ProcID(k), ir.Unsupported)
+			}
+		}
+		if !s.branch(ctx, &one, limit, f) {
+			return false
+		}
+	}
+	return true
+}
+
+// tried says whether another processor is in all like q, and comes before it.
+func (s *supposition) tried(p *ir.Problem, f *inference, q int) bool {
+next:
+	for k := s.twin[q]; k < q; k++ {
+		if s.twin[k] != s.twin[q] {
+			continue
+		}
+		for n := range ir.NodeID(p.Graph.NumNodes()) {
+			if row := p.Costs.Row(n); row[k] != row[q] || f.forced[n]&(1<<k) != 0 || f.forced[n]&(1<<q) != 0 {
+				continue next
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// copies branches on where the nodes that may have replicas are: in the only run of some processor, or not.
+func (s *supposition) copies(ctx context.Context, p *ir.Problem, limit ir.Time, f *inference) bool {
+	for n := range ir.NodeID(p.Graph.NumNodes()) {
+		if f.solid[n] {
+			continue
+		}
+		for q, c := range p.Costs.Row(n) {
+			if c == ir.Unsupported || f.limit[q] != 1 || f.holds[n]&(1<<q) != 0 {
+				continue
+			}
+			without := *p
+			without.Costs = p.Costs.Clone()
+			without.Costs.Set(n, ir.ProcID(q), ir.Unsupported)
+			if !s.branch(ctx, &without, limit, f) {
+				return false
+			}
+			f.forced[n] |= 1 << q
+			return s.branch(ctx, p, limit, f)
+		}
+	}
+	s.spend = 0
+	return false // all is said, and nothing contradicts it
+}
+
+// hinge is the node whose processor matters most: the least latency with it is great, and greater by far on any
+// other processor than the best; of nodes without replicas, NoNode if the processors of all are known.
+func (f *inference) hinge() ir.NodeID {
+	at, most := ir.NoNode, ir.Time(-1)
+	for n := range ir.NodeID(f.g.NumNodes()) {
+		if !f.solid[n] {
+			continue
+		}
+		least, second := ir.MaxTime, ir.MaxTime
+		for q, c := range f.costs.Row(n) {
+			if c == ir.Unsupported {
+				continue
+			}
+			switch v := f.value[int(n)*f.procs+q]; {
+			case v < least:
+				least, second = v, least
+			default:
+				second = min(second, v)
+			}
+		}
+		if second == ir.MaxTime {
+			continue
+		}
+		// The weights were found by trial on ten graphs: from second alone to the difference alone.
+		if gain := second + 2*(second-least); gain > most {
+			at, most = n, gain
+		}
+	}
+	return at
+}
+
 // follow takes a node along all paths that it is the next one of.
 func follow(list []*trail, n ir.NodeID, row []ir.Time) {
 	for _, t := range list {
@@ -77,188 +221,3 @@ func follow(list []*trail, n ir.NodeID, row []ir.Time) {
 		}
 	}
 }
-
-// refuted says whether no plan takes at most limit. It may say no for want of time.
-func (s *supposition) refuted(ctx context.Context, limit ir.Time) bool {
-	p, procs := s.p, len(s.p.Platform.Processors)
-	for range supposeRounds {
-		if ctx.Err() != nil || s.left <= 0 {
-			return false
-		}
-		w := &ways{p, ir.NewRoutes(p.Platform)}
-		tail := w.tails()
-		list, walks := trails(p), walksOf(spines(p))
-		for _, t := range list {
-			t.most, t.tail = limit, tail
-		}
-		s.left -= p.Graph.NumNodes() * procs * procs * 4
-		costs := p.Costs
-		bound, ok := paths(p, w, func(n ir.NodeID, row []ir.Time) {
-			walkAll(walks, n, row)
-			follow(list, n, row)
-			if !p.Graph.Replicable(n) {
-				for q, t := range row {
-					if t > limit-min(limit, tail[int(n)*procs+q]) {
-						row[q] = ir.MaxTime
-					}
-				}
-			}
-			for q, t := range row {
-				if t < ir.MaxTime || costs.Of(n, ir.ProcID(q)) == ir.Unsupported {
-					continue
-				}
-				if costs == p.Costs {
-					costs = costs.Clone()
-				}
-				costs.Set(n, ir.ProcID(q), ir.Unsupported)
-			}
-		})
-		for _, t := range list {
-			s.left -= t.steps
-		}
-		for _, w := range walks {
-			s.left -= w.sets * len(w.spine) * procs * procs
-		}
-		if !ok || bound > limit {
-			return true
-		}
-		if costs == p.Costs {
-			return false
-		}
-		less := *p
-		less.Costs = costs
-		p = Reduce(&less)
-		for n := range ir.NodeID(p.Graph.NumNodes()) {
-			if slices.Max(p.Costs.Row(n)) == ir.Unsupported {
-				return true
-			}
-		}
-		if Area(p) > limit || crowded(p) {
-			return true
-		}
-	}
-	return false
-}
-
-// tails bounds, by node · processors + processor, the time from the end of the work on a node in a run on a processor to the
-// end of the plan: it is Path backwards. MaxTime: what the node makes can get nowhere.
-//
-// A node without replicas is in one run, from which all that comes after it comes. What a replica makes is read in
-// its own run only, so the row of a node that may have some holds for one way on from it, and only for runs that
-// this way leads through: it serves the nodes before it, each of which may choose another run for it.
-func (w *ways) tails() []ir.Time {
-	p, g, pf := w.p, w.p.Graph, w.p.Platform
-	procs := len(pf.Processors)
-	tail := make([]ir.Time, g.NumNodes()*procs)
-	way := make([]ir.Time, procs) // by processor: from the end of the work on the node to the end, by one reader or the sink
-	for n := ir.NodeID(g.NumNodes()) - 1; n >= 0; n-- {
-		row := tail[int(n)*procs : (int(n)+1)*procs]
-		longest := ir.Time(-1)
-		take := func() {
-			if g.Replicable(n) {
-				if least := slices.Min(way); least > longest {
-					longest = least
-					copy(row, way)
-				}
-				return
-			}
-			for q, t := range way {
-				row[q] = max(row[q], t)
-			}
-		}
-		for _, v := range g.Outputs(n) {
-			if g.IsOutput(v) {
-				for q := range procs {
-					way[q] = 0
-					if c := pf.Processors[q].Download; c != nil {
-						way[q] = c.Time(g.Bytes(v))
-					}
-					if pf.Sink != ir.NoDevice {
-						way[q] = w.travel(v, pf.Processors[q].Device, pf.Sink, way[q])
-					}
-				}
-				take()
-			}
-			for _, r := range g.Consumers(v) {
-				for a := range way {
-					way[a] = ir.MaxTime
-				}
-				for b, c := range p.Costs.Row(r) {
-					t := tail[int(r)*procs+b]
-					if c == ir.Unsupported || t == ir.MaxTime {
-						continue
-					}
-					for a := range way {
-						if t+c < way[a] {
-							if d := w.between(v, ir.ProcID(a), ir.ProcID(b)); d < ir.MaxTime {
-								way[a] = min(way[a], d+c+t)
-							}
-						}
-					}
-				}
-				take()
-			}
-		}
-	}
-	return tail
-}
-
-// crowded says whether the weights of the nodes that must be on some of the processors are more than these hold.
-func crowded(p *ir.Problem) bool {
-	g, pf := p.Graph, p.Platform
-	room := rooms(pf)
-	if len(room) > crowdMost || slices.Min(room) == ir.UnlimitedBytes {
-		return false
-	}
-	masks := make([]uint32, g.NumNodes())
-	for n := range masks {
-		for q, c := range p.Costs.Row(ir.NodeID(n)) {
-			if c != ir.Unsupported {
-				masks[n] |= 1 << q
-			}
-		}
-	}
-	// The weights of nodes that may only be on processors of a set: each weight counts once for the least set of one of its nodes.
-	bytes := make([]int64, 1<<len(room))
-	at := make([]uint32, g.NumWeights())
-	for n, mask := range masks {
-		for _, w := range g.Weights(ir.NodeID(n)) {
-			if at[w] == 0 || bits.OnesCount32(mask) < bits.OnesCount32(at[w]) {
-				at[w] = mask
-			}
-		}
-	}
-	for w, mask := range at {
-		if mask != 0 { // some node has it
-			bytes[mask] += g.WeightBytes(ir.WeightID(w))
-		}
-	}
-	for q := range room { // of a set and all smaller ones
-		for set := range bytes {
-			if set&(1<<q) != 0 {
-				bytes[set] += bytes[set&^(1<<q)]
-			}
-		}
-	}
-	device := make([]int64, len(pf.Devices))
-	for set := 1; set < len(bytes); set++ {
-		clear(device)
-		for q := range room {
-			if set&(1<<q) != 0 {
-				d := &device[pf.Processors[q].Device]
-				*d += min(room[q], ir.UnlimitedBytes-*d)
-			}
-		}
-		var holds int64
-		for d, b := range device {
-			holds += min(b, pf.Devices[d].MemoryBytes, ir.UnlimitedBytes-holds)
-		}
-		if bytes[set] > holds {
-			return true
-		}
-	}
-	return false
-}
-
-// crowdMost is the most processors whose sets are looked at.
-const crowdMost = 12

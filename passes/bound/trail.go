@@ -57,12 +57,12 @@ type trail struct {
 }
 
 // trails are walks along paths of different kinds, for graphs of moderate size.
-func trails(p *ir.Problem) []*trail {
+func trails(p *ir.Problem, routes *ir.Routes) []*trail {
 	g, procs := p.Graph, len(p.Platform.Processors)
 	if procs == 1 || procs > 64 || g.NumNodes()*procs*trailLeast > trailWork {
 		return nil
 	}
-	limit, room, routes := make([]int, procs), rooms(p.Platform), ir.NewRoutes(p.Platform)
+	limit, room := make([]int, procs), rooms(p.Platform)
 	for q := range limit {
 		limit[q] = p.SubmodelLimit(ir.ProcID(q))
 	}
