@@ -9,9 +9,9 @@ import (
 
 // Sizes of Suppose, in terms that are looked at; some hundred million take a second.
 const (
-	supposeWork   = 120_000_000
-	supposeFirst  = 40_000_000 // for the first value
-	supposeEach   = 15_000_000 // for each of the others
+	supposeFirst  = 80_000_000 // for the value of a plan
+	supposeWork   = 80_000_000 // for all others
+	supposeEach   = 15_000_000 // for each of them
 	supposeProbes = 10
 	supposeNodes  = 5000 // nodes of a graph, at most
 	inferRounds   = 6
@@ -35,12 +35,25 @@ func Suppose(ctx context.Context, p *ir.Problem, known, above ir.Time) ir.Time {
 	if n == 0 || n > supposeNodes || procs == 1 || procs > 64 || above == ir.MaxTime || known >= above {
 		return known
 	}
-	s := &supposition{p: p, left: supposeWork, routes: ir.NewRoutes(p.Platform), before: predecessors(p.Graph)}
-	s.twins()
-	low, high := max(known, s.plain()), above-1
-	if low >= above || s.refuted(ctx, high, supposeFirst) {
-		return above
+	before := predecessors(p.Graph)
+	start := func(work int) *supposition {
+		s := &supposition{p: p, left: work, routes: ir.NewRoutes(p.Platform), before: before}
+		s.twins()
+		return s
 	}
+	// Both searches at once: neither needs the other, and the first one is of use only if it succeeds.
+	ctx, found := context.WithCancel(ctx)
+	defer found()
+	proof := make(chan bool)
+	go func() {
+		whole := start(supposeFirst).refuted(ctx, above-1, supposeFirst)
+		if whole {
+			found()
+		}
+		proof <- whole
+	}()
+	s := start(supposeWork)
+	low, high := max(known, s.plain()), above-1
 	for range supposeProbes {
 		if high-low <= low/500 || ctx.Err() != nil || s.left <= 0 {
 			break
@@ -52,7 +65,10 @@ func Suppose(ctx context.Context, p *ir.Problem, known, above ir.Time) ir.Time {
 			high = mid
 		}
 	}
-	return low
+	if <-proof {
+		return above
+	}
+	return min(low, above)
 }
 
 // supposition is a search for what contradicts a supposed value.
