@@ -16,7 +16,7 @@ import (
 // no plan, there is none.
 func TestBoundsExhaustive(t *testing.T) {
 	first, last := properties(race.Of(120, 24))
-	tried, met := 0, 0
+	tried, met, missed := 0, 0, 0
 	for seed := first; seed < last; seed++ {
 		r := gen.Rand(seed ^ 0xb0b)
 		var p *ir.Problem
@@ -51,7 +51,14 @@ func TestBoundsExhaustive(t *testing.T) {
 		check(ir.Latency, "path", path, ok)
 		if least := best[ir.Latency]; least < ir.MaxTime {
 			for _, above := range []ir.Time{least, least + 1, least + least/3 + 1} { // the first value that is supposed is one less
-				check(ir.Latency, "supposition", bound.Suppose(t.Context(), reduced, 0, above), true)
+				b, plan := bound.Suppose(t.Context(), reduced, 0, above, rating(p))
+				check(ir.Latency, "supposition", b, true)
+				if plan != nil && (ir.CheckPlan(p, plan) != nil || plan.Latency >= above) {
+					t.Errorf("seed %d: supposing less than %v gives a plan of %v: %v", seed, above, plan.Latency, ir.CheckPlan(p, plan))
+				}
+				if plan == nil && b < above && above > least {
+					missed++
+				}
 			}
 		}
 		for _, o := range []ir.Objective{ir.Latency, ir.Throughput} {
@@ -66,9 +73,23 @@ func TestBoundsExhaustive(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d problems held against all plans, %d bounds met", tried, met)
+	t.Logf("%d problems held against all plans, %d bounds met; %d searches below a value that plans have met none", tried, met, missed)
 	if tried < int(last-first)/4 || met < tried {
 		t.Errorf("%d problems held against all plans, %d bounds met: the test lost its power", tried, met)
+	}
+}
+
+// rating makes the function that Suppose asks for.
+func rating(p *ir.Problem) func(*ir.Plan) ir.Time {
+	return func(plan *ir.Plan) ir.Time {
+		if ir.CheckPlan(p, plan) != nil {
+			return ir.MaxTime
+		}
+		s, err := sched.Rate(p, plan)
+		if err != nil {
+			return ir.MaxTime
+		}
+		return s.Latency
 	}
 }
 

@@ -107,7 +107,14 @@ func gap(j *job) error {
 		defer cancel()
 	}
 	if j.o.Objective == ir.Latency && j.best != nil {
-		j.raise(bound.Suppose(ctx, bound.Reduce(j.p), j.bound, above))
+		for j.bound < above {
+			b, plan := bound.Suppose(ctx, bound.Reduce(j.p), j.bound, above, j.latency)
+			j.raise(b)
+			if !j.offer(plan) {
+				break
+			}
+			above = j.best.Value()
+		}
 		if j.area < j.bound/10*9 {
 			return nil // no load comes near it
 		}
@@ -129,6 +136,14 @@ func gap(j *job) error {
 		j.raise(bound.Knapsack(ctx, bound.Reduce(j.p), j.bound, above))
 	}
 	return nil
+}
+
+// latency is that of a plan, ir.MaxTime if it is not feasible.
+func (j *job) latency(plan *ir.Plan) ir.Time {
+	if assign.Rated(j.p, plan, ir.Latency) == nil {
+		return ir.MaxTime
+	}
+	return plan.Latency
 }
 
 // singles rates the whole graph on each processor.

@@ -6,6 +6,8 @@
 //   - Chain: the runs that a plan must walk through, each one blocking call, as
 //     often as processors may have one and where memory has room, and the runs
 //     beside them that it takes to do two things at once.
+//   - Suppose: what follows if some plan takes at most a time, along any path (trail)
+//     and for whole runs (inference), with branch and bound where nothing more follows.
 //   - Labels: all work with what cuts cost, replicas or not, and what cannot be
 //     if nothing takes longer than a supposed value.
 //   - Knapsack: what each processor can own within a supposed value, as whole

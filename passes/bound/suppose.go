@@ -2,7 +2,9 @@ package bound
 
 import (
 	"context"
+	"math/bits"
 	"slices"
+	"sync"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 )
@@ -15,6 +17,7 @@ const (
 	supposeProbes = 10
 	supposeNodes  = 5000 // nodes of a graph, at most
 	inferRounds   = 6
+	ownersTried   = 16
 )
 
 // Suppose bounds the latency of every plan by what follows if some plan takes at most
@@ -24,34 +27,36 @@ const (
 // work that is left to other processors (destructive lower bounds: Klein and Scholl,
 // European Journal of Operational Research 112, 1999). Where nothing more follows,
 // the processors of one node are supposed in turn: branch and bound, which is
-// complete but for what links make wait beyond what is certain. If some node is left without a processor in all
-// cases, no plan takes at most T.
+// complete where each processor may have one sub-model: a plan that is all supposed is rated. If some node is left without
+// a processor in all cases, no plan takes at most T.
 //
 // First above, the value of a plan, is proved optimal if it can be; then the largest
 // T that can be refuted is found by bisection from known, a bound that is known already. The result is
 // never below known, and is known where the graph is too large. The work is bounded.
-func Suppose(ctx context.Context, p *ir.Problem, known, above ir.Time) ir.Time {
+//
+// rate is the latency of a plan, ir.MaxTime if it breaks a limit; it is called from several goroutines. plan is one that
+// takes less than above, nil if none was met; the bound is no more than its latency then.
+func Suppose(ctx context.Context, p *ir.Problem, known, above ir.Time, rate func(*ir.Plan) ir.Time) (bound ir.Time, plan *ir.Plan) {
 	n, procs := p.Graph.NumNodes(), len(p.Platform.Processors)
 	if n == 0 || n > supposeNodes || procs == 1 || procs > 64 || above == ir.MaxTime || known >= above {
-		return known
+		return known, nil
 	}
 	before := predecessors(p.Graph)
 	start := func(work int) *supposition {
-		s := &supposition{p: p, left: work, routes: ir.NewRoutes(p.Platform), before: before}
+		s := &supposition{p: p, left: work, routes: ir.NewRoutes(p.Platform), before: before, rate: rate}
 		s.twins()
 		return s
 	}
 	// Both searches at once: neither needs the other, and the first one is of use only if it succeeds.
 	ctx, found := context.WithCancel(ctx)
 	defer found()
-	proof := make(chan bool)
-	go func() {
-		whole := start(supposeFirst).refuted(ctx, above-1, supposeFirst)
-		if whole {
+	proof, proved := start(supposeFirst), false
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if proved = proof.refuted(ctx, above-1, supposeFirst); proved {
 			found()
 		}
-		proof <- whole
-	}()
+	})
 	s := start(supposeWork)
 	low, high := max(known, s.plain()), above-1
 	for range supposeProbes {
@@ -65,10 +70,14 @@ func Suppose(ctx context.Context, p *ir.Problem, known, above ir.Time) ir.Time {
 			high = mid
 		}
 	}
-	if <-proof {
-		return above
+	wg.Wait()
+	switch {
+	case proved:
+		return above, nil
+	case s.plan == nil:
+		return min(low, above), proof.plan
 	}
-	return min(low, above)
+	return min(low, above), s.plan // supposing less, it met a better one, if both met one
 }
 
 // supposition is a search for what contradicts a supposed value.
@@ -79,6 +88,9 @@ type supposition struct {
 	twin   []int    // by processor: the first one that is like it
 	left   int      // work that may still be done
 	spend  int      // and that for the value at hand
+
+	rate func(*ir.Plan) ir.Time
+	plan *ir.Plan // met on the way, and better than supposed
 }
 
 // twins finds processors of one device that differ in nothing. With nothing known of either, it is enough to suppose that a
@@ -194,8 +206,81 @@ func (s *supposition) copies(ctx context.Context, p *ir.Problem, limit ir.Time, 
 			return s.branch(ctx, p, limit, f)
 		}
 	}
-	s.spend = 0
-	return false // all is said, and nothing contradicts it
+	if s.settled(p, limit, f) {
+		return true
+	}
+	s.spend = 0 // all is said, and nothing contradicts it
+	return false
+}
+
+// settled rates the plans in which nothing is left to suppose, and says whether all of them take more than limit.
+func (s *supposition) settled(p *ir.Problem, limit ir.Time, f *inference) bool {
+	f.costs = p.Costs
+	if f.gather(); f.failed {
+		return true
+	}
+	plan := &ir.Plan{Objective: ir.Latency}
+	run := make([]int, f.procs)
+	for q := range f.procs {
+		run[q] = -1
+		if f.limit[q] == 1 {
+			if len(f.held[q]) > 0 {
+				run[q] = len(plan.Submodels)
+				plan.Submodels = append(plan.Submodels, ir.Submodel{Processor: ir.ProcID(q)})
+			}
+			continue
+		}
+		for n := range ir.NodeID(f.g.NumNodes()) {
+			if p.Costs.Of(n, ir.ProcID(q)) != ir.Unsupported {
+				return false // it may have several runs
+			}
+		}
+	}
+	var open []ir.NodeID // with several holders, one of which owns it
+	ways := 1
+	for n := range ir.NodeID(f.g.NumNodes()) {
+		if k := bits.OnesCount64(f.holds[n]); k > 1 {
+			open = append(open, n)
+			if ways *= k; ways > ownersTried {
+				return false
+			}
+		} else if k == 0 {
+			return slices.Max(p.Costs.Row(n)) == ir.Unsupported // or it is not certain yet who owns it
+		}
+	}
+	for way := range ways {
+		owner := map[ir.NodeID]int{}
+		for _, n := range open {
+			k := bits.OnesCount64(f.holds[n])
+			set := f.holds[n]
+			for range way % k {
+				set &= set - 1
+			}
+			owner[n] = bits.TrailingZeros64(set)
+			way /= k
+		}
+		made := &ir.Plan{Objective: ir.Latency}
+		for _, u := range plan.Submodels {
+			made.Submodels = append(made.Submodels, ir.Submodel{Processor: u.Processor})
+		}
+		for n := range ir.NodeID(f.g.NumNodes()) {
+			for set := f.holds[n]; set != 0; set &= set - 1 {
+				q := bits.TrailingZeros64(set)
+				u := &made.Submodels[run[q]]
+				if at, several := owner[n]; several && at != q {
+					u.Replicas = append(u.Replicas, n)
+				} else {
+					u.Nodes = append(u.Nodes, n)
+				}
+			}
+		}
+		made.Submodels = slices.DeleteFunc(made.Submodels, func(u ir.Submodel) bool { return len(u.Nodes) == 0 })
+		if t := s.rate(made); t <= limit {
+			s.plan = made
+			return false
+		}
+	}
+	return true
 }
 
 // hinge is the node whose processor matters most: the least latency with it is great, and greater by far on any
