@@ -128,11 +128,11 @@ func gap(j *job) error {
 	}
 	j.raise(b)
 	if j.best != nil && j.bound < above {
-		ctx, cancel := j.ctx, context.CancelFunc(func() {})
-		if j.o.TimeLimit > 0 {
-			ctx, cancel = context.WithTimeout(ctx, j.o.TimeLimit/20)
+		if j.o.TimeLimit > 0 && ctx.Err() != nil { // labels took all of it
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(j.ctx, j.o.TimeLimit/20)
+			defer cancel()
 		}
-		defer cancel()
 		j.raise(bound.Knapsack(ctx, bound.Reduce(j.p), j.bound, above))
 	}
 	return nil

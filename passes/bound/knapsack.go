@@ -25,13 +25,17 @@ import (
 // graph output, which is downloaded anyhow. Families share no values, so no
 // upload or download is charged twice, and a plan pays each of them.
 //
-// What keeps a channel busy can be charged too, at prices w ≥ 0 of its time: if
+// The weights of S must fit into the memory of q, too; a weight that several units hold
+// counts in equal parts, which is no more than what it takes wherever some of them are.
+//
+// What keeps a channel busy can be charged as well, at prices w ≥ 0 of its time: if
 // K(q) is the most that Σu less the price of what S brings onto channels is, then
-// ΣK(q) + Σw·T < Σu proves the same. A unit on the only processor of its device is
-// charged for the cheapest way into the device of what it must send for, and for the
-// cheapest way out of what it must send; where that might charge one transfer at both
-// ends, each gets a part of it, so that no transfer is charged more than it costs. Memory
-// joins in the same way: prices y ≥ 0 of bytes of weights, and y·(limit) for each processor.
+// ΣK(q) + Σw·T < Σu proves the same. S is charged for the cheapest way into the device of
+// what it must send for, and for the cheapest way out of what it must send; where that
+// might charge one transfer at both ends, each gets a part of it, so that no transfer is
+// charged more than it costs. If a device has several processors, a value travels there for
+// all of them: then a set of the device's own is charged, which holds what theirs hold
+// together. It gains prices v of units that theirs lose, which cancels out in any plan.
 //
 // Prices are sought by column generation: the mix of sets, for each processor one or parts of
 // several, that comes nearest to holding every unit once says what units are worth, and the best
@@ -41,13 +45,14 @@ import (
 
 // Bounds of the work of Knapsack.
 const (
-	knapsackWork  = 30_000_000 // arcs, steps and columns looked at, for all values supposed
-	knapsackArcs  = 400_000    // of all kinds of processors together
-	knapsackEdges = 500_000    // consumers times pairs of processors
-	fewestStates  = 8          // of a layer; fewer tell little
-	manyStates    = 256
-	knapsackSteps = 100 // prices that are tried for a supposed value
-	mostColumns   = 100 // of a kind
+	knapsackWork   = 30_000_000 // arcs, steps and columns looked at, for all values supposed
+	knapsackArcs   = 400_000    // of all kinds of processors together
+	knapsackEdges  = 500_000    // consumers times pairs of processors
+	fewestStates   = 8          // of a layer; fewer tell little
+	manyStates     = 256
+	knapsackProbes = 20
+	knapsackSteps  = 100 // prices that are tried for a supposed value
+	mostColumns    = 100 // of a kind
 )
 
 // Knapsack bounds the bottleneck of every plan of p, from what each processor can own within a supposed value. known
@@ -70,27 +75,33 @@ func Knapsack(ctx context.Context, p *ir.Problem, known, above ir.Time) ir.Time 
 		return known
 	}
 	known = max(known, min(m.area, above))
-	if above == ir.MaxTime {
+	bounded := above < ir.MaxTime
+	if !bounded {
 		above = 4 * max(known, 1)
-	} else if m.refutes(ctx, above-1, knapsackWork/3) {
-		return above
 	}
-	if !m.refutes(ctx, known+known/100, knapsackWork/3) {
+	little := min(known+known/100, above-1)
+	if !m.refutes(ctx, little, knapsackWork/2) {
 		return known // or little more
 	}
-	low, high := known+known/100+1, above
-	for range 10 {
+	low, high := little+1, above
+	if bounded && low < above && m.refutes(ctx, above-1, knapsackWork/4) {
+		return above
+	}
+	step := max(little-known, 1)
+	for range knapsackProbes {
 		if high-low <= low/500 || ctx.Err() != nil {
 			break
 		}
-		mid := low + (high-low)/2
-		if m.refutes(ctx, mid, knapsackWork/3) {
+		mid := low + min(step, (high-low)/2)
+		if m.refutes(ctx, mid, knapsackWork/4) {
 			low = mid + 1
+			step *= 2
 		} else {
 			high = mid
+			step = (high - low) / 2
 		}
 	}
-	return min(low, above)
+	return low
 }
 
 // basic are prices of units at which the work alone bounds the bottleneck: what the shares of processors make of their costs.

@@ -72,6 +72,57 @@ func TestKnapsackWholeNodes(t *testing.T) {
 	}
 }
 
+// Memory keeps whole nodes off a processor, too, not a part of each.
+func TestKnapsackMemory(t *testing.T) {
+	b := ir.NewBuilder("weights")
+	for n := range 9 {
+		b.Node(ir.Node{
+			Name: fmt.Sprint("n", n), Outputs: []ir.ValueID{b.Value(ir.Value{Name: fmt.Sprint("v", n)})},
+			Weights: []ir.WeightID{b.Weight(fmt.Sprint("w", n), 10)},
+		})
+	}
+	p := alike(t, b, 4, false, ir.Microsecond)
+	for q := 1; q < 4; q++ {
+		p.Platform.Processors[q].MemoryBytes = 25 // two nodes
+	}
+	for n := range ir.NodeID(9) {
+		p.Costs.Set(n, 0, 10*ir.Microsecond)
+	}
+	best := 30 * ir.Microsecond // three are left
+	if labels := bound.Labels(t.Context(), p, 0, best); labels >= best {
+		t.Errorf("labels prove %v too", best)
+	}
+	if got := bound.Knapsack(t.Context(), p, 0, best); got != best {
+		t.Errorf("the bound is %v, not %v", got, best)
+	}
+}
+
+// A link brings whole nodes' inputs to a device, however many processors are there.
+func TestKnapsackLink(t *testing.T) {
+	for procs := 2; procs < 4; procs++ {
+		b := ir.NewBuilder("inputs")
+		for n := range 4 {
+			x := b.Value(ir.Value{Name: fmt.Sprint("x", n), Bytes: 15, Input: true})
+			b.Node(ir.Node{Name: fmt.Sprint("n", n), Inputs: []ir.ValueID{x}, Outputs: []ir.ValueID{b.Value(ir.Value{Name: fmt.Sprint("v", n)})}})
+		}
+		p := alike(t, b, procs, false, 10*ir.Microsecond)
+		p.Platform.Devices = append(p.Platform.Devices, ir.Device{Name: "far", MemoryBytes: ir.UnlimitedBytes})
+		p.Platform.Links = []ir.Link{{From: 0, To: 1, Copy: ir.Copy{BytesPerUs: 1}}}
+		p.Platform.Source = 0
+		for q := 1; q < procs; q++ {
+			p.Platform.Processors[q].Device = 1
+		}
+		best := 30 * ir.Microsecond // three nodes, or two inputs
+		most := best - ir.Microsecond/2
+		if labels := bound.Labels(t.Context(), p, 0, best); labels >= most {
+			t.Errorf("%d processors: labels prove %v too", procs, labels)
+		}
+		if got := bound.Knapsack(t.Context(), p, 0, best); got < most || got > best {
+			t.Errorf("%d processors: the bound is %v, not about %v", procs, got, best)
+		}
+	}
+}
+
 // A search that is called off tells what is known.
 func TestKnapsackCancelled(t *testing.T) {
 	b := ir.NewBuilder("few")

@@ -142,31 +142,69 @@ func (u *unitGraph) inOrder(all []lineage) []int32 {
 	return order
 }
 
-// kind prepares the walks of processors like q.
-func (u *unitGraph) kind(all []lineage, order []int32, q int, known ir.Time, states int, tolls *tolls) *shares {
+// holder is whose sets of units walks are: one processor's, or those of all processors of a device together.
+type holder struct {
+	procs    []int
+	device   ir.DeviceID
+	up, down *ir.Copy // those of a processor; of a device none is charged
+	sole     bool     // nothing else on the device runs nodes: what it sends and sends for travels
+}
+
+func (u *unitGraph) holder(procs []int) holder {
+	pf := u.p.Platform
+	h := holder{procs: procs, device: pf.Processors[procs[0]].Device, sole: u.nchan > 0}
+	if len(procs) == 1 {
+		h.up, h.down = pf.Processors[procs[0]].Upload, pf.Processors[procs[0]].Download
+	}
+	for q, e := range pf.Processors {
+		h.sole = h.sole && (e.Device != h.device || slices.Contains(procs, q))
+	}
+	return h
+}
+
+// outside is the longest part of a way between the holder and any other processor, where it is shortest.
+func (u *unitGraph) outside(h *holder, way int32, in bool) ir.Time {
+	longest, least := u.ways.all[way].longest, ir.MaxTime
+	for b := range u.procs {
+		if slices.Contains(h.procs, b) {
+			continue
+		}
+		for _, q := range h.procs {
+			if in {
+				least = min(least, longest[b*u.procs+q])
+			} else {
+				least = min(least, longest[q*u.procs+b])
+			}
+		}
+	}
+	return least
+}
+
+// kind prepares the walks of a holder.
+func (u *unitGraph) kind(all []lineage, order []int32, h holder, known ir.Time, states int, tolls *tolls) *shares {
 	g, pf := u.p.Graph, u.p.Platform
-	e := &pf.Processors[q]
 	position := make([]int32, u.units)
 	for i, n := range order {
 		position[n] = int32(i)
 	}
 	cost, out := make([]ir.Time, u.units), make([]ir.Time, u.units)
 	trip := make([][]int32, u.units)
-	single := u.nchan > 0
-	for b := range pf.Processors {
-		single = single && (b == q || pf.Processors[b].Device != e.Device)
-	}
 	for i, n := range order {
-		cost[i] = u.cost[int(n)*u.procs+q]
+		cost[i] = ir.Unsupported
+		for _, q := range h.procs {
+			if c := u.cost[int(n)*u.procs+q]; c != ir.Unsupported && (cost[i] == ir.Unsupported || c < cost[i]) {
+				cost[i] = c
+			}
+		}
 		for _, f := range u.own[n] {
 			if !f.out {
 				continue
 			}
-			if e.Download != nil {
-				out[i] += e.Download.Time(g.Bytes(f.value))
+			if h.down != nil {
+				out[i] += h.down.Time(g.Bytes(f.value))
 			}
-			if single && pf.Sink != ir.NoDevice && pf.Sink != e.Device {
-				trip[i] = append(trip[i], tolls.add(fare{way: u.ways.add(way{sizes: []int64{g.Bytes(f.value)}}), from: e.Device, to: pf.Sink}))
+			if h.sole && pf.Sink != ir.NoDevice && pf.Sink != h.device {
+				trip[i] = append(trip[i], tolls.add(fare{way: u.ways.add(way{sizes: []int64{g.Bytes(f.value)}}), from: h.device, to: pf.Sink}))
 			}
 		}
 	}
@@ -182,38 +220,31 @@ func (u *unitGraph) kind(all []lineage, order []int32, q int, known ir.Time, sta
 				continue
 			}
 			up := &u.ways.all[r.up]
-			if e.Upload != nil {
-				c.up = e.Upload.Time(up.sizes[0])
+			if h.up != nil {
+				c.up = h.up.Time(up.sizes[0])
 			}
 			c.need = ir.MaxTime
 			if x.made < 0 {
 				for _, size := range up.sizes {
 					busy := ir.Time(0)
 					if pf.Source != ir.NoDevice {
-						busy = u.ways.busiest(pf.Source, e.Device, size)
+						busy = u.ways.busiest(pf.Source, h.device, size)
 					}
 					c.need = min(c.need, max(c.up, busy))
 				}
 			}
-			for b := range u.procs {
-				if b != q && (x.made >= 0 || !r.root) {
-					c.need = min(c.need, up.longest[b*u.procs+q])
-				}
+			if x.made >= 0 || !r.root {
+				c.need = min(c.need, u.outside(&h, r.up, true))
 			}
 			if r.down >= 0 {
 				down := &u.ways.all[r.down]
-				if e.Download != nil {
-					c.down = e.Download.Time(down.sizes[0])
+				if h.down != nil {
+					c.down = h.down.Time(down.sizes[0])
 				}
-				c.lack = ir.MaxTime
-				for b := range u.procs {
-					if b != q {
-						c.lack = min(c.lack, down.longest[q*u.procs+b])
-					}
-				}
+				c.lack = u.outside(&h, r.down, false)
 			}
-			if single && (x.made >= 0 || pf.Source != ir.NoDevice && pf.Source != e.Device) {
-				t := fare{way: r.up, from: ir.NoDevice, to: e.Device}
+			if h.sole && (x.made >= 0 || pf.Source != ir.NoDevice && pf.Source != h.device) {
+				t := fare{way: r.up, from: ir.NoDevice, to: h.device}
 				if x.made < 0 && r.root {
 					t.from = pf.Source
 				}
@@ -221,7 +252,7 @@ func (u *unitGraph) kind(all []lineage, order []int32, q int, known ir.Time, sta
 					c.trip = tolls.add(t)
 				}
 				if x.made >= 0 && r.down >= 0 {
-					c.leave = tolls.add(fare{way: r.down, from: e.Device, to: ir.NoDevice})
+					c.leave = tolls.add(fare{way: r.down, from: h.device, to: ir.NoDevice})
 				}
 			}
 			if c.need <= known {
@@ -247,7 +278,7 @@ func (u *unitGraph) kind(all []lineage, order []int32, q int, known ir.Time, sta
 			accounts = append(accounts, a)
 		}
 	}
-	s := &shares{procs: []ir.ProcID{ir.ProcID(q)}, order: order}
+	s := &shares{order: order}
 	s.walks(cost, out, trip, accounts, states)
 	return s
 }

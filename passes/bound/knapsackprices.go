@@ -9,96 +9,6 @@ import (
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 )
 
-// market is the search for prices.
-type market struct {
-	u     *unitGraph
-	kinds []*trader
-	scale []float64 // by position
-	over  []float64 // by position: how often the mix holds the unit, less one
-	room  []int64
-	area  ir.Time // what all work makes of the bottleneck
-	work  int
-	gap   float64 // by which prices failed last
-	norm  float64 // of the mix
-	cols  int
-	tolls *tolls
-	busy  []float64 // by channel: how long the mix keeps it so
-	dear  []float64 // by processor, then channel: price of a picosecond
-	fare  []int64   // by fare
-}
-
-// trader is a kind of processor in the market.
-type trader struct {
-	knapsack
-	launch ir.Time
-	bytes  []float64 // by position
-	total  float64   // of bytes
-	cols   []*column
-	memory float64 // price of a byte
-	held   float64 // bytes that the mix holds, all processors of the kind together
-}
-
-type column struct {
-	units []int32 // positions
-	set   []uint64
-	load  int64
-	bytes float64
-	part  float64 // in the mix
-	fares []int32
-	busy  []float64 // by channel
-	price float64
-}
-
-func newMarket(p *ir.Problem, known ir.Time) *market {
-	u := newUnitGraph(p)
-	all := u.lineages()
-	order := u.inOrder(all)
-	m := &market{u: u, over: make([]float64, u.units), room: rooms(p.Platform), tolls: newTolls(u)}
-	m.busy, m.dear = make([]float64, u.nchan), make([]float64, u.procs+u.nchan)
-	var basic []float64
-	m.area, basic = u.basic()
-	m.scale = make([]float64, u.units)
-	for i, n := range order {
-		m.scale[i] = basic[n]
-	}
-	var firsts []int
-	like := make([]int, u.procs)
-	for q := range u.procs {
-		like[q] = -1
-		for k, first := range firsts {
-			if u.alike(first, q) {
-				like[q] = k
-				break
-			}
-		}
-		if like[q] < 0 {
-			like[q] = len(firsts)
-			firsts = append(firsts, q)
-		}
-	}
-	states := min(manyStates, knapsackArcs/2/u.units/len(firsts))
-	if states < fewestStates {
-		return nil
-	}
-	for _, q := range firsts {
-		s := u.kind(all, order, q, known, states, m.tolls)
-		s.room = m.room[q]
-		t := &trader{knapsack: knapsack{shares: s, gain: make([]int64, len(s.to)), ahead: make([]float64, len(s.before)-1)}, launch: p.Platform.Processors[q].Launch}
-		t.bytes = make([]float64, u.units)
-		for i, n := range order {
-			t.bytes[i] = u.bytes[n]
-			t.total += u.bytes[n]
-		}
-		m.kinds = append(m.kinds, t)
-	}
-	for q, k := range like {
-		if firsts[k] != q {
-			m.kinds[k].procs = append(m.kinds[k].procs, ir.ProcID(q))
-		}
-	}
-	return m
-}
-
 // worked is what all steps looked at so far.
 func (m *market) worked() int {
 	sum := m.work
@@ -113,6 +23,7 @@ func (m *market) refutes(ctx context.Context, limit ir.Time, work int) bool {
 	until := min(m.worked()+work, knapsackWork)
 	m.restrict(limit)
 	m.gap, m.norm = 0, 0
+	closer := false
 	for range knapsackSteps {
 		if ctx.Err() != nil || m.worked() > until {
 			return false
@@ -125,11 +36,12 @@ func (m *market) refutes(ctx context.Context, limit ir.Time, work int) bool {
 		if m.refuted(limit, norm) {
 			return true
 		}
-		if m.cols == cols {
-			if m.gap == 0 {
-				return false
-			}
-			m.gap = 0 // look closer
+		if m.cols > cols {
+			closer = false
+		} else if closer {
+			return false
+		} else {
+			m.gap, closer = 0, true // less slack
 		}
 	}
 	return false
@@ -138,10 +50,10 @@ func (m *market) refutes(ctx context.Context, limit ir.Time, work int) bool {
 // restrict takes the columns that exceed the limit out.
 func (m *market) restrict(limit ir.Time) {
 	for _, t := range m.kinds {
-		left := float64(len(t.procs))
+		left := float64(t.count)
 		fit := t.cols[:0]
 		for _, c := range t.cols {
-			if ir.Time(c.load)+t.launch <= limit || len(c.units) == 0 {
+			if ir.Time(c.load) <= t.room(limit) || len(c.units) == 0 {
 				fit = append(fit, c)
 				left -= c.part
 			}
@@ -160,14 +72,19 @@ func (m *market) mixed(limit ir.Time) float64 {
 		m.over[i] = -1
 	}
 	clear(m.busy)
+	for _, y := range m.yards {
+		clear(y.over)
+	}
 	for _, t := range m.kinds {
-		t.held = 0
+		unit, yard := t.toward()
 		for _, c := range t.cols {
 			if c.part > 0 {
 				for _, i := range c.units {
-					m.over[i] += c.part
+					m.over[i] += unit * c.part
+					if t.yard != nil {
+						t.yard.over[i] += yard * c.part
+					}
 				}
-				t.held += c.part * c.bytes
 				for h, x := range c.busy {
 					m.busy[h] += c.part * x
 				}
@@ -187,15 +104,8 @@ func (m *market) mixed(limit ir.Time) float64 {
 	norm := 0.0
 	for i, x := range m.over {
 		norm += m.scale[i] * x * x
-	}
-	for _, t := range m.kinds {
-		t.memory = 0
-		if t.room < ir.UnlimitedBytes && t.room > 0 {
-			full := float64(t.room) * float64(len(t.procs))
-			if x := t.held/full - 1; x > 0 {
-				norm += x * x * memoryScale
-				t.memory = memoryScale * x / full
-			}
+		for _, y := range m.yards {
+			norm += m.scale[i] * y.over[i] * y.over[i]
 		}
 	}
 	for h, x := range m.busy {
@@ -209,30 +119,35 @@ func (m *market) mixed(limit ir.Time) float64 {
 	return norm
 }
 
-// What one processor's memory, or a channel, twice as full as it may be counts for in the norm of a mix; all units that nobody holds count for 1.
-const memoryScale, channelScale = 1, 1
+// channelScale is what a channel that is kept busy twice as long as it may be counts for in the norm of a mix; all units, if nobody
+// holds them, count for 1.
+const channelScale = 1
 
 // Prices are whole numbers of which all together make 2^40. Sums of them in floating point are off by less than roundings.
 const (
-	roundings = 1 << 14
-	mostFare  = 1 << 36
+	roundings = 1 << 17
+	mostFare  = 1 << 40
 )
 
 // exchange moves part of the worst column of a kind to its best.
 func (m *market) exchange(t *trader, limit, fine float64) bool {
-	full := 0.0
-	mem := 0.0
-	if t.room < ir.UnlimitedBytes && t.room > 0 {
-		full = float64(t.room) * float64(len(t.procs))
-		mem = memoryScale * max(0, t.held/full-1) / full
-	}
 	var best, worst *column
-	m.work += len(t.cols)
+	m.work += len(t.cols) + len(m.over)/16
+	unit, yard := t.toward()
+	push := m.push[:0] // what one more of a unit does
+	for i, x := range m.over {
+		x *= unit
+		if t.yard != nil {
+			x += yard * t.yard.over[i]
+		}
+		push = append(push, m.scale[i]*x)
+	}
+	m.push = push
 	for _, c := range t.cols {
-		c.price = mem * c.bytes
+		c.price = 0
 		m.work += len(c.units) / 8
 		for _, i := range c.units {
-			c.price += m.scale[i] * m.over[i]
+			c.price += push[i]
 		}
 		for h, x := range c.busy {
 			if over := m.busy[h]/limit - 1; over > 0 {
@@ -249,16 +164,10 @@ func (m *market) exchange(t *trader, limit, fine float64) bool {
 	if worst == nil || worst.price-best.price < fine {
 		return false
 	}
-	curve := 0.0
+	curve, both := 0.0, unit*unit+yard*yard
 	for w := range best.set {
 		for x := best.set[w] ^ worst.set[w]; x != 0; x &= x - 1 {
-			curve += m.scale[w*64+bits.TrailingZeros64(x)]
-		}
-	}
-	if full > 0 {
-		d := (best.bytes - worst.bytes) / full
-		if mem > 0 || d > 0 && t.held+worst.part*(best.bytes-worst.bytes) > full {
-			curve += memoryScale * d * d
+			curve += both * m.scale[w*64+bits.TrailingZeros64(x)]
 		}
 	}
 	for h, x := range best.busy {
@@ -273,16 +182,19 @@ func (m *market) exchange(t *trader, limit, fine float64) bool {
 	part := min(worst.part, (worst.price-best.price)/curve)
 	best.part += part
 	worst.part -= part
-	t.held += part * (best.bytes - worst.bytes)
 	for h, x := range best.busy {
 		m.busy[h] += part * (x - worst.busy[h])
 	}
-	for _, i := range best.units {
-		m.over[i] += part
+	move := func(c *column, part float64) {
+		for _, i := range c.units {
+			m.over[i] += unit * part
+			if t.yard != nil {
+				t.yard.over[i] += yard * part
+			}
+		}
 	}
-	for _, i := range worst.units {
-		m.over[i] -= part
-	}
+	move(best, part)
+	move(worst, -part)
 	return true
 }
 
@@ -291,21 +203,19 @@ func (m *market) refuted(limit ir.Time, norm float64) bool {
 	most := 0.0
 	for i, x := range m.over {
 		most += m.scale[i] * math.Abs(x)
-	}
-	for _, t := range m.kinds {
-		if t.memory > 0 {
-			most += t.memory * (t.total + float64(t.room)*float64(len(t.procs)))
+		for _, y := range m.yards {
+			most += m.scale[i] * math.Abs(y.over[i])
 		}
 	}
 	for _, x := range m.dear {
 		most += x * float64(limit)
 	}
 	whole := math.Ldexp(1, 40) / most
-	price := make([]int64, len(m.over))
+	all := make([]int64, len(m.over))
 	sum := int64(0)
 	for i, x := range m.over {
-		price[i] = int64(-x * m.scale[i] * whole)
-		sum += price[i]
+		all[i] = int64(-x * m.scale[i] * whole)
+		sum += all[i]
 	}
 	slack := int64(roundings + max(0.02*norm, 0.1*m.gap)*whole/float64(m.u.procs))
 	held := int64(0)
@@ -321,18 +231,23 @@ func (m *market) refuted(limit ir.Time, norm float64) bool {
 		m.fare = append(m.fare, int64(min(x*(1-1e-9), mostFare)))
 	}
 	for _, t := range m.kinds {
-		count := int64(len(t.procs))
-		each := t.memory * whole
-		own := make([]int64, len(price))
-		for i := range own {
-			own[i] = price[i] - int64(each*t.bytes[i]*(1-1e-9))
+		price := all
+		if t.yard != nil { // the processors pay the device
+			price = make([]int64, len(all))
+			for i, x := range t.yard.over {
+				price[i] = int64(x * m.scale[i] * whole)
+				if !t.whole {
+					price[i] = all[i] - price[i]
+				}
+			}
 		}
 		for arc, to := range t.to {
 			switch {
 			case to < 0 || t.need[arc] > limit:
 				t.gain[arc] = closed
+				continue
 			case arc%2 == 1:
-				t.gain[arc] = own[t.owner[arc]]
+				t.gain[arc] = price[t.owner[arc]]
 			default:
 				t.gain[arc] = 0
 			}
@@ -340,27 +255,24 @@ func (m *market) refuted(limit ir.Time, norm float64) bool {
 				t.gain[arc] -= m.fare[i]
 			}
 		}
-		if t.memory > 0 {
-			held += count * (int64(math.Ceil(each*float64(t.room)*(1+1e-9))) + 1)
-		}
-		if limit < t.launch {
+		if t.room(limit) < 0 {
 			continue // it owns nothing
 		}
 		known := int64(0)
 		for _, c := range t.cols {
 			x := int64(0)
 			for _, i := range c.units {
-				x += own[i]
+				x += price[i]
 			}
 			for _, i := range c.fares {
 				x -= m.fare[i]
 			}
 			known = max(known, x)
 		}
-		profit, walk := t.most(limit-t.launch, known, slack)
-		held += count * profit
+		profit, walk := t.most(t.room(limit), known, slack)
+		held += int64(t.count) * profit
 		if walk != nil {
-			m.add(t, walk, limit-t.launch)
+			m.add(t, walk, t.room(limit))
 		}
 	}
 	m.gap = float64(held-sum) / whole
@@ -377,7 +289,6 @@ func (m *market) add(t *trader, walk []int32, room ir.Time) {
 			i := t.owner[arc]
 			c.units = append(c.units, i)
 			c.set[i/64] |= 1 << (i % 64)
-			c.bytes += t.bytes[i]
 		}
 	}
 	if c.load > int64(room) {

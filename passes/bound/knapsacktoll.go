@@ -9,7 +9,7 @@ import (
 // tolls are what the owners of units bring onto channels, each once.
 type tolls struct {
 	u     *unitGraph
-	alone []bool // by device: it has one processor
+	runs  []bool // by device: it has processors
 	known map[fare]int32
 	fares []fare
 	most  []ir.Time // by fare
@@ -27,13 +27,9 @@ type fare struct {
 
 func newTolls(u *unitGraph) *tolls {
 	pf := u.p.Platform
-	t := &tolls{u: u, known: map[fare]int32{}, alone: make([]bool, len(pf.Devices))}
-	count := make([]int, len(pf.Devices))
+	t := &tolls{u: u, known: map[fare]int32{}, runs: make([]bool, len(pf.Devices))}
 	for _, e := range pf.Processors {
-		count[e.Device]++
-	}
-	for d, n := range count {
-		t.alone[d] = n == 1
+		t.runs[e.Device] = true
 	}
 	return t
 }
@@ -67,7 +63,7 @@ func (t *tolls) busiest(i int32) ir.Time {
 // set finds what fares cost at weights of channels: the cheapest way there is, and where both ends are charged for the same,
 // parts of it that together are no more than any way costs.
 func (t *tolls) set(weight []float64) {
-	s, d := t.u.ways, int32(len(t.alone))
+	s, d := t.u.ways, int32(len(t.runs))
 	known := map[int64]*ends{}
 	for i, f := range t.fares {
 		sizes := s.all[f.way].sizes
@@ -101,7 +97,7 @@ func (t *tolls) set(weight []float64) {
 }
 
 // ends are the cheapest ways of a size into and out of devices, and the part of both that may be charged: no way from a device
-// with one processor to another costs less than such parts of what both are charged.
+// to another costs less than such parts of what both are charged.
 type ends struct {
 	in, out       []float64 // by device
 	inLeg, outLeg []int32
@@ -109,7 +105,7 @@ type ends struct {
 }
 
 func (t *tolls) ends(size int64, weight []float64) *ends {
-	s, d := t.u.ways, len(t.alone)
+	s, d := t.u.ways, len(t.runs)
 	e := &ends{in: make([]float64, d), out: make([]float64, d), inLeg: make([]int32, d), outLeg: make([]int32, d), part: 1}
 	for k := range d {
 		e.in[k], e.out[k] = math.Inf(1), math.Inf(1)
@@ -134,10 +130,10 @@ func (t *tolls) ends(size int64, weight []float64) *ends {
 	for a := range d {
 		for b := range d {
 			both := 0.0
-			if t.alone[a] && !math.IsInf(e.out[a], 1) {
+			if t.runs[a] && !math.IsInf(e.out[a], 1) {
 				both += e.out[a]
 			}
-			if t.alone[b] && !math.IsInf(e.in[b], 1) {
+			if t.runs[b] && !math.IsInf(e.in[b], 1) {
 				both += e.in[b]
 			}
 			if a != b && both > 0 {

@@ -10,10 +10,8 @@ import (
 // a walk leaves the unit out or takes it in, from state to state. A state is what the accounts that are open stand at.
 // Nothing here depends on prices or on the supposed bottleneck.
 type shares struct {
-	procs []ir.ProcID // alike
-	room  int64       // memory of each
-	order []int32     // units, one a layer
-	layer []int32     // by layer, one more than there are units: its first state; the last layer has one state
+	order []int32 // units, one a layer
+	layer []int32 // by layer, one more than there are units: its first state; the last layer has one state
 
 	// By arc, 2·state when it leaves the unit out, 2·state+1 when it takes it in.
 	to   []int32 // -1: not possible
