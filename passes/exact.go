@@ -147,8 +147,8 @@ const (
 // Steps of the search along a line: before any other search some tenths of a second, after it a second.
 const (
 	lineSteps      = 600_000
-	longLineSteps  = 3_000_000
-	stepsPerSecond = 3_000_000 // about
+	longLineSteps  = 6_000_000
+	stepsPerSecond = 5_000_000 // about
 )
 
 // Sizes of problems that are solved before any search, and the partial plans that this may look at.

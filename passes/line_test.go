@@ -96,7 +96,7 @@ func beside(t *testing.T, r *rand.Rand, p *ir.Problem) *ir.Problem {
 // soon its steps are spent; mostly it finds the best plan and proves it.
 func TestLineIsExhaustive(t *testing.T) {
 	tried, met, alone := 0, 0, 0
-	first, last := properties(race.Of(1500, 200))
+	first, last := properties(race.Of(1000, 150))
 	for seed := first; seed < last; seed++ {
 		r := gen.Rand(seed ^ 0x11e)
 		p := stretched(t, r)

@@ -39,9 +39,9 @@ type Line struct {
 
 // Sizes of lines.
 const (
-	lineNodes = 4096
+	lineNodes = 1024
 	lineProcs = 16      // so that a permutation of them fits into a word
-	lineSize  = 400_000 // nodes times processors²
+	lineSize  = 100_000 // nodes times processors²
 	lineApart = 50      // of the work one part in so many may stand beside the line
 )
 
@@ -55,8 +55,7 @@ func (l *Line) Run(ctx context.Context) bool {
 	if m == nil {
 		return false
 	}
-	s := &lineSearch{lineModel: m, Line: l}
-	s.run(ctx)
+	l.search(ctx, m)
 	return true
 }
 
@@ -321,4 +320,37 @@ func (m *lineModel) classify() {
 			break
 		}
 	}
+}
+
+// reversed is the same line from its tail on: what ends a run there starts it here.
+func (m *lineModel) reversed() *lineModel {
+	r := *m
+	n, p, d := m.n, m.procs, m.devices
+	r.nodes = make([]ir.NodeID, n)
+	r.cost, r.start, r.end = make([]ir.Time, n*p), make([]ir.Time, n*p), make([]ir.Time, n*p)
+	r.moved = make([][]channelLoad, n*p)
+	r.cross, r.barred = make([][]channelLoad, n*d*d), make([]bool, n*d*d)
+	r.joined = make([]bool, n)
+	r.weight, r.active = make([]int64, n), make([]int64, n)
+	for i := range n {
+		at := n - 1 - i
+		r.nodes[at], r.weight[at], r.active[at] = m.nodes[i], m.weight[i], m.active[i]
+		for q := range p {
+			launch := m.p.Platform.Processors[q].Launch
+			from, to := i*p+q, at*p+q
+			r.cost[to], r.moved[to] = m.cost[from], m.moved[from]
+			r.start[to], r.end[to] = m.end[from]+launch, m.start[from]-launch
+		}
+		if i == 0 {
+			continue
+		}
+		r.joined[at+1] = m.joined[i]
+		for a := range d {
+			for b := range d {
+				from, to := (i*d+a)*d+b, ((at+1)*d+b)*d+a
+				r.cross[to], r.barred[to] = m.cross[from], m.barred[from]
+			}
+		}
+	}
+	return &r
 }

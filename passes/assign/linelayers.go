@@ -20,7 +20,7 @@ func (l *lineLayer) count() int { return len(l.last) }
 // through looks for plans of at most top, which are the labels of the last layer then, and says whether it has left out
 // none that may be the best. It does up to a number of steps; after that it keeps the best labels only.
 func (s *lineSearch) through(ctx context.Context, top ir.Time, steps int) bool {
-	s.top, s.whole, s.enough = top, true, 0
+	s.top, s.whole, s.reach, s.enough = top, true, s.n, 0
 	s.layers = s.layers[:0]
 	end := s.spent + steps
 	if s.open() {
@@ -254,7 +254,7 @@ func (s *lineSearch) thin(l *lineLayer) {
 					continue labels
 				}
 			}
-			s.spent += min(len(group), compared) / 16
+			s.spent += min(len(group), compared) / 10
 			kept = append(kept, k)
 		}
 	}
@@ -262,7 +262,7 @@ func (s *lineSearch) thin(l *lineLayer) {
 }
 
 // compared is with how many others a label is compared.
-const compared = 400
+const compared = 200
 
 func below(a, b []int64) bool {
 	b = b[:len(a)]

@@ -123,9 +123,13 @@ func (t *linePaths) value(s *lineSearch, i, last int, row []int64) float64 {
 	return sum * (1 - 1e-9)
 }
 
+// pathWork is the most that a search for weights looks at: places times processors² times steps.
+const pathWork = 12_000_000
+
 // weigh finds weights under which a label looks as bad as it can; the result is its value then.
 func (s *lineSearch) weigh(t *linePaths, i, last int, row []int64, steps int) float64 {
 	loads := s.procs + s.channels
+	steps = min(steps, 5+pathWork/((s.n-i)*s.procs*s.procs))
 	if t.weight == nil {
 		t.weight = make([]float64, loads)
 		for at := range t.weight {

@@ -2,7 +2,6 @@ package assign
 
 import (
 	"context"
-	"math"
 	"slices"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
@@ -17,56 +16,81 @@ type lineSearch struct {
 	// A label is a row of numbers of which fewer are better: loads of processors and channels, runs, bytes.
 	// A column that can never get too large is left out.
 	width    int
-	channel  []int // by channel: its column; -1: none
-	runs     []int // by processor: column of its runs; -1: none
-	held     []int // by processor: column of bytes of weights, before that of the largest need of a node; -1: none
-	devices  [][]int
+	channel  []int   // by channel: its column; -1: none
+	runs     []int   // by processor: column of its runs; -1: none
+	held     []int   // by processor: column of bytes of weights, before that of the largest need of a node; -1: none
 	room     []int64 // by processor
 	symmetry bool
 
-	tables []*lineTable // the latest last
-	paths  []*linePaths // the same
-	coarse *lineTable   // for the search for prices
-	layers []lineLayer
-	whole  bool    // no label that may be of use has been lost
-	next   []int64 // scratch: a label
-	enough int     // labels of a layer that ask for no more tables, for late ones took few away
-	spent  int     // steps
+	weights []float64    // of the first paths
+	opening *linePrices  // of the first table
+	tables  []*lineTable // the latest last
+	paths   []*linePaths // the same
+	coarse  *lineTable   // for the search for prices
+	layers  []lineLayer
+	whole   bool    // no label that may be of use has been lost
+	reach   int     // places up to which that is so
+	next    []int64 // scratch: a label
+	enough  int     // labels of a layer that ask for no more tables, for late ones took few away
+	spent   int     // steps
 }
 
 // Work of a line.
 const (
 	lineCells    = 1024    // of time in a table
-	coarseCells  = 256     // the same in the search for prices
+	coarser      = 4       // in the search for prices cells are so many times as large, twice that for the first table
+	worthwhile   = 150     // steps that a label of a layer is worth when that asks for more
 	tableSize    = 1 << 21 // places times runs times cells of all processors
 	pathSteps    = 200     // for the weights of the first paths, and for those that a layer asks for
 	priceSteps   = 100     // the same for prices
-	laterSteps   = 30
+	laterSteps   = 60
+	firstProbes  = 8   // limits that are tried before any search, by prices alone
 	mostTables   = 6   // beyond the first
 	manyLabels   = 300 // from which on a layer asks for more
 	sampled      = 63  // labels, to find one in the middle
-	lineProbes   = 12  // limits that are tried, at least
+	firstShare   = 40  // of the steps one part in so many is for the first search
 	narrowLabels = 300 // labels that a layer keeps when a search has taken too long to come to its end
 )
 
-// run looks for plans and for bounds in turn, and ends when they meet or its steps are spent.
-func (s *lineSearch) run(ctx context.Context) {
-	s.columns()
-	s.coarse = &lineTable{m: s.lineModel}
-	low, high := s.Known, s.Limit // no plan is below the one, the best plan has the other
-	unknown := s.Limit            // the least limit of a search that did not come to its end
-	each := s.Steps / lineProbes
-	for probe := 1; low < high; probe++ {
-		top, steps := high-1, each
-		switch left := s.Steps - s.spent; {
-		case left <= 0 || ctx.Err() != nil:
+// search looks for the best plan, with few steps first and then with more and more, and between for a lower limit for
+// which there is a proof or a plan; from the head of the line on and from its tail, and with what steps are left from where
+// it came further. It ends when bound and plan meet, or its steps are spent.
+func (l *Line) search(ctx context.Context, m *lineModel) {
+	ways := [2]*lineSearch{newLineSearch(l, m), newLineSearch(l, m.reversed())}
+	better := ways[0]             // the one that got further
+	low, high := l.Known, l.Limit // no plan is below the one, the best plan has the other
+	unknown := l.Limit            // the least limit of a search that did not come to its end
+	steps := l.Steps / firstShare
+	for top, probe := high-1, 0; probe < firstProbes && low <= top && ways[0].spent < l.Steps && ctx.Err() == nil; probe++ {
+		if ways[0].opens(top) {
+			low = top + 1
+			l.Bound = low
+		} else {
+			unknown = top
+		}
+		if top = low + (unknown-low)/2; unknown-low < high/200 {
+			break
+		}
+	}
+	unknown = high
+	for probe := 0; low < high && ctx.Err() == nil; probe++ {
+		left := l.Steps - ways[0].spent - ways[1].spent
+		if left <= 0 {
 			return
-		case left <= 3*each:
-			steps = left // all that is left for the question whether there is a better plan at all
-		case probe%4 == 0 && unknown < high:
-			top = unknown + (high-unknown)/2
-		case probe > 1:
-			top = low + (min(unknown, high)-low)/2
+		}
+		s, top := ways[0], high-1
+		switch probe % 3 {
+		case 1:
+			s = ways[1]
+		case 2:
+			if s = better; left < 5*steps {
+				steps = left
+				break
+			}
+			if unknown = min(unknown, high); unknown-low < high/200 {
+				unknown = high
+			}
+			top = low + (unknown-low)/2
 		}
 		whole := s.through(ctx, top, steps)
 		if ctx.Err() != nil {
@@ -76,45 +100,61 @@ func (s *lineSearch) run(ctx context.Context) {
 		if k >= 0 {
 			if plan := s.plan(s.trace(k)); plan != nil {
 				if plan = Rated(s.p, plan, ir.Throughput); plan != nil && plan.Value() < high {
-					s.Plan, high = plan, plan.Value()
+					l.Plan, high = plan, plan.Value()
 				}
 			}
 		}
 		switch {
 		case whole:
 			low = min(top+1, value) // if that is no plan, the line does not tell all
-			if s.Bound = max(s.Bound, low); k >= 0 {
+			if l.Bound = max(l.Bound, low); k >= 0 {
 				return
 			}
 		case top < unknown:
 			unknown = top
 		}
-		if s.Steps-s.spent <= 0 {
-			return
+		switch probe % 3 {
+		case 1:
+			if better = ways[0]; ways[1].reach > ways[0].reach {
+				better = ways[1]
+			}
+		case 2:
+			steps *= 2
 		}
 	}
+}
+
+func newLineSearch(l *Line, m *lineModel) *lineSearch {
+	s := &lineSearch{lineModel: m, Line: l, coarse: &lineTable{m: m}}
+	s.columns()
+	return s
+}
+
+// opens says whether the first paths and table show that there is no plan of at most top.
+func (s *lineSearch) opens(top ir.Time) bool {
+	s.top = top
+	return s.open()
 }
 
 // open makes the first paths and table for plans of at most top; true: they show that there is none.
 func (s *lineSearch) open() bool {
 	s.tables, s.paths = s.tables[:0], s.paths[:0]
 	empty := make([]int64, s.width)
-	t := &linePaths{}
-	if s.weigh(t, 0, -1, empty, pathSteps) > float64(s.top) {
+	t := &linePaths{weight: s.weights}
+	tries := [2]int{pathSteps, priceSteps}
+	if s.weights != nil {
+		tries = [2]int{pathSteps / 4, priceSteps / 4} // what was good for another limit is nearly so for this one
+	}
+	proved := s.weigh(t, 0, -1, empty, tries[0]) > float64(s.top)
+	if s.weights = slices.Clone(t.weight); proved {
 		return true
 	}
 	s.paths = append(s.paths, t)
-	u := &linePrices{make([]float64, s.n), make([]float64, s.channels)}
-	for i := range s.n {
-		least := ir.MaxTime
-		for _, c := range s.cost[i*s.procs : (i+1)*s.procs] {
-			if c != ir.Unsupported {
-				least = min(least, c)
-			}
-		}
-		u.node[i] = float64(least) + 1
+	if s.opening == nil {
+		s.opening = s.evenly()
 	}
-	if s.prices(u, 0, -1, empty, priceSteps, min(coarseCells, s.cells(0))) < 0 {
+	u := s.opening
+	if s.prices(u, 0, -1, empty, tries[1], s.cells(0)/(2*coarser)) < 0 {
 		return true
 	}
 	s.table(0, u)
@@ -123,18 +163,23 @@ func (s *lineSearch) open() bool {
 
 // cells is how many cells of time a table from a place on has.
 func (s *lineSearch) cells(from int) int {
-	levels := 0
+	return max(8*coarser, min(lineCells, tableSize/((s.n+1-from)*s.rows())))
+}
+
+// rows is how many rows a place has in a table.
+func (s *lineSearch) rows() int {
+	rows := 0
 	for q := range s.procs {
 		if int(s.class[q]) == q {
-			levels += s.levels(q)
+			rows += s.levels(q)
 		}
 	}
-	return min(lineCells, tableSize/((s.n+1-from)*levels))
+	return rows
 }
 
 // table makes a table from a place on.
 func (s *lineSearch) table(from int, u *linePrices) *lineTable {
-	t := &lineTable{m: s.lineModel, prices: *u}
+	t := &lineTable{m: s.lineModel, prices: linePrices{slices.Clone(u.node), slices.Clone(u.channel)}}
 	t.fill(from, u, s.top, s.cells(from))
 	s.spent += t.work()
 	s.tables = append(s.tables, t)
@@ -146,7 +191,9 @@ func (s *lineSearch) sharpen(i int, l *lineLayer) {
 	if i == s.n {
 		return
 	}
-	for l.count() > max(manyLabels, s.enough) {
+	// As many labels as pay for it.
+	least := laterSteps * (s.n + 1 - i) * s.rows() * (s.cells(i) / coarser) / (100 * worthwhile)
+	for l.count() > max(manyLabels, least, s.enough) {
 		before := l.count()
 		k := s.middle(i, l)
 		last, row := int(l.last[k]), slices.Clone(l.row[k*s.width:(k+1)*s.width])
@@ -154,7 +201,7 @@ func (s *lineSearch) sharpen(i int, l *lineLayer) {
 		s.weigh(p, i, last, row, pathSteps)
 		old := &s.tables[len(s.tables)-1].prices
 		u := &linePrices{slices.Clone(old.node), slices.Clone(old.channel)}
-		s.prices(u, i, last, row, laterSteps, min(coarseCells, s.cells(i)))
+		s.prices(u, i, last, row, laterSteps, s.cells(i)/coarser)
 		s.paths = append(s.paths, p)
 		s.table(i, u)
 		var kept []int32
@@ -191,7 +238,9 @@ func (s *lineSearch) narrow(i int, l *lineLayer) {
 	kept = kept[:narrowLabels]
 	slices.Sort(kept)
 	s.keep(l, kept)
-	s.whole = false
+	if s.whole {
+		s.whole, s.reach = false, i
+	}
 }
 
 // middle is the label of a sample that is in the middle of it as the latest table sees it.
@@ -295,92 +344,4 @@ func (s *lineSearch) columns() {
 		}
 		s.symmetry = s.symmetry || int(s.class[q]) != q
 	}
-}
-
-// value is what is left for the nodes without a place, by price, above what they ask: below 0 nothing comes of the label.
-func (s *lineSearch) value(t *lineTable, i, last int, row []int64) int64 {
-	var sum int64
-	for q := range s.procs {
-		x := t.at(i, q, q == last, ir.Time(row[q]), s.runsLeft(q, row))
-		if x < noPrice/2 {
-			return -1
-		}
-		sum += x
-	}
-	paid := 0.0
-	for c, at := range s.channel {
-		if t.channel[c] > 0 {
-			free := t.capacity
-			if at >= 0 {
-				free -= ir.Time(row[at])
-			}
-			paid += t.channel[c] * float64(free)
-		}
-	}
-	return sum + int64(math.Ceil(paid*(1+1e-9))) - t.left[i]
-}
-
-func (s *lineSearch) runsLeft(q int, row []int64) int64 {
-	left := int64(s.limit[q])
-	if c := s.runs[q]; c >= 0 {
-		left -= row[c]
-	}
-	return left
-}
-
-// prices improves prices for a label; the result is the least value that was seen.
-func (s *lineSearch) prices(u *linePrices, i, last int, row []int64, steps, cells int) int64 {
-	t := s.coarse
-	taken, used := make([]float64, s.n), make([]float64, s.channels)
-	meanTaken, meanUsed := make([]float64, s.n), make([]float64, s.channels)
-	best := linePrices{slices.Clone(u.node), slices.Clone(u.channel)}
-	least := int64(math.MaxInt64)
-	for step := range steps {
-		total := 0.0
-		for j := i; j < s.n; j++ {
-			total += u.node[j]
-		}
-		for j := i; j < s.n; j++ {
-			u.node[j] = max(1e-9, u.node[j]/total)
-		}
-		for c := range u.channel {
-			u.channel[c] /= total
-		}
-		t.fill(i, u, s.top, cells)
-		s.spent += t.work()
-		x := s.value(t, i, last, row)
-		if x < least {
-			least = x
-			copy(best.node, u.node)
-			copy(best.channel, u.channel)
-		}
-		if x < 0 {
-			break
-		}
-		clear(taken)
-		clear(used)
-		for q := range s.procs {
-			t.take(i, q, q == last, ir.Time(row[q]), s.runsLeft(q, row), taken, used)
-		}
-		rate := 0.3
-		if step == 0 {
-			rate = 1
-		}
-		eta := 0.5 / math.Sqrt(1+float64(step)/4)
-		for j := i; j < s.n; j++ {
-			meanTaken[j] += rate * (taken[j] - meanTaken[j])
-			u.node[j] = max(1e-9, u.node[j]*math.Exp(-eta*(meanTaken[j]-1)))
-		}
-		for c, at := range s.channel {
-			if at < 0 {
-				continue
-			}
-			free := float64(s.top) - float64(row[at])
-			meanUsed[c] += rate * (used[c] - meanUsed[c])
-			u.channel[c] = max(0, u.channel[c]+0.2*eta*(meanUsed[c]-free)/float64(max(s.top, 1)))
-		}
-	}
-	copy(u.node, best.node)
-	copy(u.channel, best.channel)
-	return least
 }
