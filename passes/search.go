@@ -210,6 +210,9 @@ const fewStarts = 2
 // spreadStarts is how many ways to spread branches a search starts from.
 const spreadStarts = 3
 
+// spreadProcs is over how many processors: one that runs little is still worth it for the join of branches.
+const spreadProcs = 12
+
 // searching is the search at one level.
 type searching struct {
 	*job
@@ -254,7 +257,7 @@ func (s *searching) gather() {
 	}
 	if !s.refine {
 		fastest := s.fastest(7)
-		for _, at := range partition.Branches(s.x, s.o.Objective, fastest, spreadStarts) {
+		for _, at := range partition.Branches(s.x, s.o.Objective, s.fastest(spreadProcs), spreadStarts) {
 			add(at, nil)
 		}
 		for k := 1; k <= len(fastest); k++ {
