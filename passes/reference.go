@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/dnnsplit/dnnsplit/compiler/diag"
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
@@ -128,7 +129,7 @@ func gap(j *job) error {
 	}
 	j.raise(b)
 	if j.best != nil && j.bound < above {
-		if j.o.TimeLimit > 0 && ctx.Err() != nil { // labels took all of it
+		if end, ok := ctx.Deadline(); ok && time.Until(end) < j.o.TimeLimit/20 { // labels took most of it
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(j.ctx, j.o.TimeLimit/20)
 			defer cancel()

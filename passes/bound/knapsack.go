@@ -84,15 +84,15 @@ func Knapsack(ctx context.Context, p *ir.Problem, known, above ir.Time) ir.Time 
 		return known // or little more
 	}
 	low, high := little+1, above
-	if bounded && low < above && m.refutes(ctx, above-1, knapsackWork/4) {
-		return above
-	}
 	step := max(little-known, 1)
 	for range knapsackProbes {
 		if high-low <= low/500 || ctx.Err() != nil {
 			break
 		}
 		mid := low + min(step, (high-low)/2)
+		if bounded && high == above && high-low <= low/50 {
+			mid = above - 1 // nothing failed so far: perhaps nothing is better
+		}
 		if m.refutes(ctx, mid, knapsackWork/4) {
 			low = mid + 1
 			step *= 2
