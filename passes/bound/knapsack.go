@@ -101,6 +101,9 @@ func Knapsack(ctx context.Context, p *ir.Problem, known, above ir.Time) ir.Time 
 			step = (high - low) / 2
 		}
 	}
+	if bounded && high < above && m.worked() < knapsackWork/4 && m.refutes(ctx, above-1, knapsackWork/8) {
+		return above // what failed before may have failed for want of good prices
+	}
 	return low
 }
 
