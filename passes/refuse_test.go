@@ -3,8 +3,10 @@ package passes
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
+	"github.com/dnnsplit/dnnsplit/passes/bench/gen"
 )
 
 // labels is a problem that bounds on paths leave open: along each path processors
@@ -85,4 +87,19 @@ func TestVerifyPlan(t *testing.T) {
 	refused("the lower bound 3000000 is above a plan's value 2000000")
 	plan.Bottleneck = 1
 	refused("the plan states latency 2000000 and bottleneck 1, they are 2000000 and 2000000")
+}
+
+// A fleet of more processors than a search has slots for gets a plan, too, also where the fastest ones come last.
+func TestManyProcessors(t *testing.T) {
+	p, err := gen.Make("towers", 20, 80, 1, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Place(t.Context(), p, Options{TimeLimit: 50 * time.Millisecond, Check: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ir.CheckPlan(p, got.Plan); err != nil {
+		t.Error(err)
+	}
 }

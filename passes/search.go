@@ -376,7 +376,8 @@ func (s start) on(from, to *sched.Model) start {
 	return f
 }
 
-// fastest are the processors by the time that they take for everything they support, most supported first.
+// fastest are the processors that a search has slots for, by the time that they take for everything they support, most
+// supported first.
 func (j *job) fastest(most int) []int {
 	procs := len(j.p.Platform.Processors)
 	sum := make([]ir.Time, procs)
@@ -399,7 +400,9 @@ func (j *job) fastest(most int) []int {
 		}
 		return int(min(1, max(-1, sum[a]-sum[b])))
 	})
-	return order[:min(most, procs)]
+	slots := sched.Layout(j.p, 1)
+	order = slices.DeleteFunc(order, func(q int) bool { return slots[q] == 0 })
+	return order[:min(most, len(order))]
 }
 
 // anneal runs chains side by side, until a moment if it is not zero, and offers what they find, in their order.
