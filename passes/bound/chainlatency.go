@@ -31,6 +31,16 @@ func walksOf(chains []*chain) []*walk {
 	return walks
 }
 
+// steps is about what a walk for the latency takes.
+func (w *walk) steps() int {
+	p := w.procs
+	n := w.sets * len(w.spine) * p * p
+	for _, block := range w.blocks {
+		n += (len(block) + 1) * p * p * (p + shareSteps)
+	}
+	return n
+}
+
 // walkAll takes a node along all spines that it is the next one of.
 func walkAll(walks []*walk, n ir.NodeID, row []ir.Time) {
 	for _, w := range walks {

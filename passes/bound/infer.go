@@ -347,10 +347,14 @@ func (f *inference) leaves(v ir.ValueID, q int) bool {
 	return false
 }
 
-// infer takes away what a plan of at most that time cannot have, again and again; false: nothing is left.
-func (f *inference) infer(rounds int) bool {
+// infer takes away what a plan of at most that time cannot have, again and again, as long as there is work to be spent;
+// false: nothing is left.
+func (f *inference) infer(rounds, work int) bool {
 	procs := f.procs
 	for range rounds {
+		if f.steps > work {
+			break
+		}
 		before, starts, afters := f.costs, slices.Clone(f.start), f.afters()
 		if f.gather(); f.failed {
 			return false
@@ -360,9 +364,15 @@ func (f *inference) infer(rounds int) bool {
 		p := *f.p
 		p.Costs = f.costs
 		walks := walksOf(spines(&p, f.routes))
+		for _, w := range walks {
+			f.steps += w.steps()
+		}
+		if f.steps > work {
+			walks = nil
+		}
 		var list []*trail
 		if !f.inner { // later they say little more for their time, as does the area
-			list = trails(&p, f.routes)
+			list = trails(&p, f.routes, work/4)
 		}
 		for _, t := range list {
 			t.most, t.tail = f.most, f.tail
@@ -395,9 +405,6 @@ func (f *inference) infer(rounds int) bool {
 		})
 		for _, t := range list {
 			f.steps += t.steps
-		}
-		for _, w := range walks {
-			f.steps += w.sets * len(w.spine) * procs * procs
 		}
 		if f.failed {
 			return false

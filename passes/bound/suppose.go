@@ -2,6 +2,7 @@ package bound
 
 import (
 	"context"
+	"math"
 	"math/bits"
 	"slices"
 	"sync"
@@ -15,6 +16,7 @@ const (
 	supposeWork   = 80_000_000 // for all others
 	supposeEach   = 15_000_000 // for each of them
 	supposeProbes = 10
+	supposeWhole  = 350  // for more nodes it is less
 	supposeNodes  = 5000 // nodes of a graph, at most
 	inferRounds   = 6
 	ownersTried   = 16
@@ -42,6 +44,11 @@ func Suppose(ctx context.Context, p *ir.Problem, known, above ir.Time, rate func
 		return known, nil
 	}
 	before := predecessors(p.Graph)
+	first, all := supposeFirst, supposeWork
+	if n > supposeWhole { // a search for a plan of so many nodes takes little for each of them
+		share := math.Pow(supposeWhole/float64(n), 3)
+		first, all = int(float64(first)*share), int(float64(all)*share)
+	}
 	start := func(work int) *supposition {
 		s := &supposition{p: p, left: work, routes: ir.NewRoutes(p.Platform), before: before, rate: rate}
 		s.twins()
@@ -50,14 +57,14 @@ func Suppose(ctx context.Context, p *ir.Problem, known, above ir.Time, rate func
 	// Both searches at once: neither needs the other, and the first one is of use only if it succeeds.
 	ctx, found := context.WithCancel(ctx)
 	defer found()
-	proof, proved := start(supposeFirst), false
+	proof, proved := start(first), false
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if proved = proof.refuted(ctx, above-1, supposeFirst); proved {
+		if proved = proof.refuted(ctx, above-1, first); proved {
 			found()
 		}
 	})
-	s := start(supposeWork)
+	s := start(all)
 	low, high := max(known, s.plain()), above-1
 	for range supposeProbes {
 		if high-low <= low/500 || ctx.Err() != nil || s.left <= 0 {
@@ -108,11 +115,8 @@ func (s *supposition) twins() {
 
 // plain is what paths say without a supposed value.
 func (s *supposition) plain() ir.Time {
-	list, walks := trails(s.p, s.routes), walksOf(spines(s.p, s.routes))
-	bound, ok := paths(s.p, &ways{s.p, s.routes}, func(n ir.NodeID, row []ir.Time) {
-		walkAll(walks, n, row)
-		follow(list, n, row)
-	})
+	list := trails(s.p, s.routes, s.left/4)
+	bound, ok := paths(s.p, &ways{s.p, s.routes}, func(n ir.NodeID, row []ir.Time) { follow(list, n, row) })
 	for _, t := range list {
 		s.left -= t.steps
 	}
@@ -134,7 +138,7 @@ func (s *supposition) branch(ctx context.Context, p *ir.Problem, limit ir.Time, 
 	if from != nil {
 		f.inherit(from)
 	}
-	some := f.infer(inferRounds)
+	some := f.infer(inferRounds, min(s.spend, s.left))
 	s.left -= f.steps
 	s.spend -= f.steps
 	if !some {

@@ -29,7 +29,7 @@ import (
 
 // Sizes of this bound.
 const (
-	trailWork   = 30_000_000 // states times transitions, or nodes that runs are made of: about a tenth of a second
+	trailCells  = 1_000_000 // runs that are told apart times processors
 	trailsTried = 4
 	trailLeast  = 3 // nodes of a path of which more is known than its length
 )
@@ -56,10 +56,10 @@ type trail struct {
 	tail []ir.Time
 }
 
-// trails are walks along paths of different kinds, for graphs of moderate size.
-func trails(p *ir.Problem, routes *ir.Routes) []*trail {
+// trails are walks along paths of different kinds, as many as can be had for some work.
+func trails(p *ir.Problem, routes *ir.Routes, work int) []*trail {
 	g, procs := p.Graph, len(p.Platform.Processors)
-	if procs == 1 || procs > 64 || g.NumNodes()*procs*trailLeast > trailWork {
+	if procs == 1 || procs > 64 {
 		return nil
 	}
 	limit, room := make([]int, procs), rooms(p.Platform)
@@ -96,7 +96,8 @@ func trails(p *ir.Problem, routes *ir.Routes) []*trail {
 		}
 		path := heaviestPath(g, weight)
 		m := len(path)
-		if m < trailLeast || m*(g.NumNodes()+m)*procs > trailWork {
+		steps := m * (g.NumNodes() + m) * procs
+		if work -= steps; m < trailLeast || work < 0 || m*m*procs > trailCells {
 			return all
 		}
 		if slices.ContainsFunc(all, func(t *trail) bool { return slices.Equal(t.spine, path) }) {
@@ -113,13 +114,13 @@ func trails(p *ir.Problem, routes *ir.Routes) []*trail {
 				}
 			}
 		}
-		t := &trail{walk: newWalk(c, trailWork/(m/2/procs+1))}
-		if m*(m/2+procs)*procs*t.sets > 4*trailWork {
+		t := &trail{walk: newWalk(c, work/trailsTried/(m/2/procs+1))}
+		if work -= m * (m/2 + procs) * procs * t.sets; work < 0 {
 			return all
 		}
 		t.lay()
 		t.measure()
-		t.steps = m * (g.NumNodes() + m) * procs
+		t.steps = steps
 		all = append(all, t)
 	}
 	return all
