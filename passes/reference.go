@@ -116,8 +116,8 @@ func gap(j *job) error {
 			}
 			above = j.best.Value()
 		}
-		if j.area < j.bound/10*9 {
-			return nil // no load comes near it
+		if j.settled() || j.area < j.bound/10*9 {
+			return nil // or no load comes near it
 		}
 	}
 	b := bound.Labels(ctx, bound.Reduce(j.p), j.bound, above)

@@ -39,10 +39,10 @@ type Line struct {
 
 // Sizes of lines.
 const (
-	lineNodes = 1024
-	lineProcs = 16      // so that a permutation of them fits into a word
-	lineSize  = 100_000 // nodes times processors²
-	lineApart = 50      // of the work one part in so many may stand beside the line
+	lineNodes = 300    // of more it proves little for its time
+	lineProcs = 16     // so that a permutation of them fits into a word
+	lineSize  = 20_000 // nodes times processors²
+	lineApart = 50     // of the work one part in so many may stand beside the line
 )
 
 // Run reports whether the nodes stand in one line. It ends early, with what is proved so far, when ctx ends.

@@ -178,12 +178,11 @@ func (s *lineSearch) rows() int {
 }
 
 // table makes a table from a place on.
-func (s *lineSearch) table(from int, u *linePrices) *lineTable {
+func (s *lineSearch) table(from int, u *linePrices) {
 	t := &lineTable{m: s.lineModel, prices: linePrices{slices.Clone(u.node), slices.Clone(u.channel)}}
 	t.fill(from, u, s.top, s.cells(from))
 	s.spent += t.work()
 	s.tables = append(s.tables, t)
-	return t
 }
 
 // sharpen makes paths and tables for a label of the middle of a layer, as long as they take away many.
@@ -249,7 +248,7 @@ func (s *lineSearch) middle(i int, l *lineLayer) int {
 		at    int
 		value int64
 	}
-	var list []seen
+	list := make([]seen, 0, sampled)
 	t := s.tables[len(s.tables)-1]
 	for j := range sampled {
 		k := j * l.count() / sampled

@@ -21,7 +21,7 @@ func latency(p *ir.Problem, chains []*chain) (bound ir.Time, ok bool) {
 
 // walksOf makes walks along spines for the latency.
 func walksOf(chains []*chain) []*walk {
-	var walks []*walk
+	walks := make([]*walk, 0, len(chains))
 	for _, c := range chains {
 		w := newWalk(c, chainWork)
 		w.enter, w.done, w.before = make([]ir.Time, w.sets*w.procs), make([]ir.Time, w.sets*w.procs), make([]ir.Time, w.sets*w.procs)

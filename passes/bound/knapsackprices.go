@@ -36,11 +36,12 @@ func (m *market) refutes(ctx context.Context, limit ir.Time, work int) bool {
 		if m.refuted(limit, norm) {
 			return true
 		}
-		if m.cols > cols {
+		switch {
+		case m.cols > cols:
 			closer = false
-		} else if closer {
+		case closer:
 			return false
-		} else {
+		default:
 			m.gap, closer = 0, true // less slack
 		}
 	}

@@ -55,7 +55,8 @@ func (f *inference) forward(better func(n ir.NodeID, row []ir.Time)) {
 			}
 			for _, v := range g.Inputs(n) {
 				m := g.Producer(v)
-				var come, inside, since ir.Time = 0, ir.MaxTime, ir.MaxTime
+				var come ir.Time
+				inside, since := ir.MaxTime, ir.MaxTime
 				if m == ir.NoNode {
 					come = first(v, q)
 				} else {

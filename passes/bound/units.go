@@ -216,7 +216,9 @@ func (u *unitGraph) readers(f *families) [][]reader {
 	large := make([]bool, g.NumValues())
 	for v := range all {
 		if f.from[v] >= 0 {
-			large[f.root(ir.ValueID(v))] = true
+			root := f.root(ir.ValueID(v))
+			// What replicas make of nothing needs nothing sent.
+			large[root] = g.Producer(root) == ir.NoNode || !f.soft[g.Producer(root)]
 		}
 	}
 	for v := range ir.ValueID(g.NumValues()) {

@@ -402,11 +402,9 @@ func (s *spreading) tabulate(f *fork) forkWays {
 				}
 				for a := range trunks {
 					for j := range p {
-						t := ir.Time(0)
+						t := s.entry(v, j)
 						if from >= 0 {
 							t = s.way(v, a, j)
-						} else {
-							t = s.entry(v, j)
 						}
 						to[a*p+j] = min(ir.MaxTime, to[a*p+j]+t)
 					}
