@@ -275,29 +275,36 @@ func (s *searching) gather() {
 		}
 	}
 	s.starts = all
-	s.sort(len(all))
-	s.starts = slices.CompactFunc(s.starts, func(a, b start) bool { return a.score == b.score })
-	s.sort(keptStarts)
+	s.merge()
 }
 
-// sort orders the starts, best first, and keeps the first ones.
-func (s *searching) sort(most int) {
+// merge orders the starts, best first, and keeps the first ones, of equal scores one.
+func (s *searching) merge() {
 	slices.SortStableFunc(s.starts, func(a, b start) int { return a.score.Compare(b.score) })
-	s.starts = s.starts[:min(len(s.starts), most)]
+	s.starts = slices.CompactFunc(s.starts, func(a, b start) bool { return a.score == b.score })
+	s.starts = s.starts[:min(len(s.starts), keptStarts)]
 }
 
 // run anneals in rounds.
 func (s *searching) run(e effort) {
 	best := partition.Worst
 	origin := slices.Clone(s.starts)
+	var kept []start // aside, while others are sought
 	timed := !s.deadline.IsZero()
 	if timed {
 		e.steps /= 2 // there may be little time; chains get longer where there is more
 	}
-	for turn := 0; len(s.starts) > 0 && !s.over() && (turn < e.rounds || s.last && timed); turn++ {
+	for turn := 0; (len(s.starts) > 0 || turn > 0) && !s.over() && (turn < e.rounds || s.last && timed); turn++ {
 		// Where there is time left all begins anew, with longer chains.
 		round := turn % e.rounds
 		steps := e.steps << min(turn/e.rounds, mostLonger)
+		if round == 0 && turn > 0 {
+			s.starts, kept = append(s.starts, kept...), nil
+			s.merge()
+			if turn/e.rounds%2 == 1 { // beside what was found before, nothing new would get its turn
+				s.starts, kept = nil, s.starts
+			}
+		}
 		chains := make([]*partition.Chain, 0, e.chains)
 		for k := range e.chains {
 			from := origin[k%len(origin)]
@@ -321,9 +328,7 @@ func (s *searching) run(e effort) {
 				s.starts = append(s.starts, start{c.Best, c.Copies, c.Score})
 			}
 		}
-		slices.SortStableFunc(s.starts, func(a, b start) int { return a.score.Compare(b.score) })
-		s.starts = slices.CompactFunc(s.starts, func(a, b start) bool { return a.score == b.score })
-		s.sort(keptStarts)
+		s.merge()
 		if len(s.starts) > 0 {
 			if s.x.M.Units <= easyUnits && s.starts[0].score == best && !timed {
 				break
