@@ -301,7 +301,9 @@ func (s *searching) run(e effort) {
 		if round == 0 && turn > 0 {
 			s.starts, kept = append(s.starts, kept...), nil
 			s.merge()
-			if turn/e.rounds%2 == 1 { // beside what was found before, nothing new would get its turn
+			// Beside what was found before, nothing new would get its turn. For throughput that is as well: there, the
+			// values of a few more runs come to 0.4 % less with it.
+			if s.o.Objective == ir.Latency && turn/e.rounds%2 == 1 {
 				s.starts, kept = nil, s.starts
 			}
 		}
