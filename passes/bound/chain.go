@@ -318,7 +318,7 @@ func (c *chain) hops() {
 func (c *chain) reaches() {
 	m := len(c.spine)
 	c.reach = make([]int, m*c.procs)
-	f := &holding{g: c.g, seen: make([]int32, c.g.NumWeights()), used: make([]int32, c.g.NumValues()), last: make([]ir.NodeID, c.g.NumValues()), made: make([]int32, c.g.NumValues())}
+	f := newHolding(c.g)
 	for q := range c.procs {
 		far := -1 // what one start reaches, every later one does
 		for i := range m {
@@ -371,6 +371,11 @@ type holding struct {
 	used []int32     // by value: read by one of the nodes
 	made []int32     // by value: made by one of them, or met as an outside input
 	last []ir.NodeID // by value: its last reader among the nodes
+}
+
+func newHolding(g *ir.Graph) *holding {
+	values := g.NumValues()
+	return &holding{g: g, seen: make([]int32, g.NumWeights()), used: make([]int32, values), last: make([]ir.NodeID, values), made: make([]int32, values)}
 }
 
 // need is the distinct weights of the nodes and the most that values between them, with the inputs and outputs of the node

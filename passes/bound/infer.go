@@ -220,7 +220,7 @@ func (f *inference) gather() {
 // measure sums up what runs certainly do.
 func (f *inference) measure() {
 	g, pf := f.g, f.p.Platform
-	hold := &holding{g: g, seen: make([]int32, g.NumWeights()), used: make([]int32, g.NumValues()), last: make([]ir.NodeID, g.NumValues()), made: make([]int32, g.NumValues())}
+	hold := newHolding(g)
 	room := rooms(pf)
 	for q := range f.procs {
 		c := &f.runs[q]

@@ -10,7 +10,7 @@ import (
 	"github.com/dnnsplit/dnnsplit/compiler/ir"
 )
 
-// Sizes of Suppose, in terms that are looked at; some hundred million take a second.
+// Sizes of Suppose, in terms that are looked at; some tens of millions take a second.
 const (
 	supposeFirst  = 80_000_000 // for the value of a plan
 	supposeWork   = 80_000_000 // for all others
@@ -310,7 +310,7 @@ func (f *inference) hinge() ir.NodeID {
 		if second == ir.MaxTime {
 			continue
 		}
-		// The weights were found by trial on ten graphs: from second alone to the difference alone.
+		// The weights were found by trial on nine problems: from second alone to the difference alone.
 		if gain := second + 2*(second-least); gain > most {
 			at, most = n, gain
 		}

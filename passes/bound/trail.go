@@ -37,8 +37,8 @@ const (
 // trail is the walk along one path.
 type trail struct {
 	*walk
-	up, down []int32 // by node: the first node of the path that it is or comes before; the last one that it is or comes after, -1: none
-	up0      [][]ir.NodeID
+	up, down []int32       // by node: the first node of the path that it is or comes before; the last one that it is or comes after, -1: none
+	ahead    [][]ir.NodeID // by index in the path: the nodes whose up it is, later ones first
 
 	// By (from·m + to)·procs + q, for from ≤ to: what a run takes from its start to the end of its work on x_to; the part
 	// of it that is work after x_from; its downloads, if it ends with x_to. MaxTime: no such run.
@@ -174,7 +174,7 @@ func (t *trail) lay() {
 			}
 		}
 	}
-	t.up0 = make([][]ir.NodeID, m)
+	t.ahead = make([][]ir.NodeID, m)
 	for n := ir.NodeID(g.NumNodes()) - 1; n >= 0; n-- {
 		t.up[n] = int32(m)
 		if index[n] >= 0 {
@@ -186,7 +186,7 @@ func (t *trail) lay() {
 			}
 		}
 		if t.up[n] < int32(m) {
-			t.up0[t.up[n]] = append(t.up0[t.up[n]], n)
+			t.ahead[t.up[n]] = append(t.ahead[t.up[n]], n)
 		}
 	}
 }
@@ -206,7 +206,7 @@ func (t *trail) measure() {
 	g, p, pf, m := t.g, t.procs, t.p.Platform, len(t.spine)
 	size := m * m * p
 	t.run, t.work, t.loads = make([]ir.Time, size), make([]ir.Time, size), make([]ir.Time, size)
-	hold := &holding{g: g, seen: make([]int32, g.NumWeights()), used: make([]int32, g.NumValues()), last: make([]ir.NodeID, g.NumValues()), made: make([]int32, g.NumValues())}
+	hold := newHolding(g)
 	limited := slices.Min(t.room) < ir.UnlimitedBytes
 	uploaded := make([]int, g.NumValues()) // by value: the start, plus 1, that has counted it
 	var nodes []ir.NodeID
@@ -244,7 +244,7 @@ func (t *trail) measure() {
 		}
 		for k := i; k < m; k++ {
 			before := len(nodes)
-			for _, n := range t.up0[k] {
+			for _, n := range t.ahead[k] {
 				if n != t.spine[k] && int(t.down[n]) < hard {
 					continue
 				}
